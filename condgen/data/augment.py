@@ -1,0 +1,44 @@
+"""Augmentations of a batch on its device."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import pi
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Augmentation(ABC):
+    """Changes training images (N, C, H, W) in [-1, 1], each in its own way."""
+
+    @abstractmethod
+    def __call__(self, image: Tensor, source: torch.Generator) -> Tensor:
+        """Return changed images; `source` is a CPU generator."""
+
+
+@dataclass(frozen=True)
+class RandomAffine(Augmentation):
+    """Rotates, shifts and scales about the centre; what comes in from outside is -1 (black).
+
+    Args:
+        degrees: Largest rotation to either side.
+        translate: Largest shift, as a fraction of the side.
+        scale: Largest change of size, as a fraction.
+    """
+
+    degrees: float = 10.0
+    translate: float = 0.1
+    scale: float = 0.1
+
+    def __call__(self, image: Tensor, source: torch.Generator) -> Tensor:
+        """Resample bilinearly."""
+        angle, dx, dy, size = torch.empty(4, len(image)).uniform_(-1.0, 1.0, generator=source)
+        angle, size = angle * self.degrees * pi / 180.0, 1.0 + size * self.scale
+        cos, sin = size * angle.cos(), size * angle.sin()
+        rows = [cos, -sin, 2 * self.translate * dx, sin, cos, 2 * self.translate * dy]
+        theta = torch.stack(rows, dim=1).view(-1, 2, 3).to(image.device)
+        lattice = F.affine_grid(theta, list(image.shape), align_corners=False)
+        return F.grid_sample(image + 1.0, lattice, align_corners=False) - 1.0

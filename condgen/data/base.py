@@ -1,0 +1,93 @@
+"""The contract of data modules, and the way a raw batch becomes a `Batch`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from condgen.data.augment import Augmentation
+from condgen.data.loader import BatchLoader, ImageSet
+from condgen.pixels import to_model_range
+from condgen.seeding import generator, run_seed
+from condgen.types import Batch, CondSpec, Shape
+
+Split = Literal["train", "validation", "test"]
+
+
+class ImageDataModule(L.LightningDataModule):
+    """Images with conditions, held in memory as uint8.
+
+    `image_shape` and `cond_spec` are there from construction, before any file is read; they are all that a model
+    learns of the data.
+
+    Args:
+        batch_size: Images per training step and process.
+        eval_batch_size: Images per evaluation step and process.
+        augment: Changes training batches.
+    """
+
+    image_shape: Shape
+    cond_spec: CondSpec
+
+    def __init__(self, batch_size: int, eval_batch_size: int, augment: Augmentation | None) -> None:
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.augment = augment
+        self._splits: dict[str, ImageSet] = {}
+
+    @abstractmethod
+    def load(self, split: Split) -> ImageSet:
+        """Read one split, the same images in the same order each time."""
+
+    def images(self, split: Split) -> ImageSet:
+        """Return one split, read at most once."""
+        if split not in self._splits:
+            self._splits[split] = self.load(split)
+        return self._splits[split]
+
+    def train_dataloader(self) -> BatchLoader:
+        """Return shuffled training batches for this process."""
+        return self._loader("train", self.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> BatchLoader:
+        """Return the validation split for this process, each image once."""
+        return self._loader("validation", self.eval_batch_size, shuffle=False)
+
+    def test_dataloader(self) -> BatchLoader:
+        """Return the test split for this process, each image once."""
+        return self._loader("test", self.eval_batch_size, shuffle=False)
+
+    def predict_dataloader(self) -> BatchLoader:
+        """Return the test split; prediction uses its conditions."""
+        return self.test_dataloader()
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Batch:
+        """Let a raw batch in: uint8 -> [-1, 1], augmented in training, by draws keyed to its number."""
+        image = to_model_range(batch["pixels"])
+        if self.augment is not None and self.trainer is not None and self.trainer.training:
+            source = generator(run_seed(), self.trainer.global_rank, batch["batch"], "augment")
+            image = self.augment(image, source)
+        return {"image": image, "cond": batch["cond"], "index": batch["index"]}
+
+    def _loader(self, split: Split, batch_size: int, *, shuffle: bool) -> BatchLoader:
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return BatchLoader(self.images(split), batch_size, shuffle=shuffle, rank=rank, world_size=world_size)
+
+
+def stratified_parts(label: Tensor, sizes: tuple[int, ...], seed: int) -> list[Tensor]:
+    """Deal all places out into parts of given sizes, each with the classes in proportion; places are sorted."""
+    from sklearn.model_selection import train_test_split
+
+    rest, parts = torch.arange(len(label)).numpy(), []
+    for size in sizes[:0:-1]:
+        rest, part = train_test_split(rest, test_size=size, stratify=label[rest], random_state=seed)
+        parts.append(torch.from_numpy(part).sort().values)
+    return [torch.from_numpy(rest).sort().values, *reversed(parts)]

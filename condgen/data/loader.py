@@ -1,0 +1,88 @@
+"""Batches from a set that is held in memory, in an order that is a function of (seed, epoch)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from condgen.seeding import generator, run_seed
+from condgen.types import Condition
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A split in memory: pixels (N, C, H, W) uint8, and raw conditions with N rows each."""
+
+    pixels: Tensor
+    cond: Condition
+
+    def take(self, index: Tensor) -> ImageSet:
+        """Return the rows at `index` (M,) int64."""
+        return ImageSet(self.pixels[index], {key: value[index] for key, value in self.cond.items()})
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return self.pixels.shape[0]
+
+
+class BatchLoader:
+    """Yields raw batches `{"pixels", "cond", "index", "batch"}` by indexing whole tensors.
+
+    Training: each epoch is a new permutation; a global batch is `batch_size` consecutive places of it per rank; the
+    last incomplete one is dropped, unless the set is smaller than one batch. Evaluation: places rank, rank + world,
+    ... in order, each once, nothing padded or dropped.
+
+    Its state is the number of batches since the start, so that an interrupted epoch goes on where it stopped.
+    """
+
+    def __init__(self, images: ImageSet, batch_size: int, *, shuffle: bool, rank: int = 0, world_size: int = 1) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if len(images) < world_size:
+            raise ValueError(f"{len(images)} images cannot be shared by {world_size} processes")
+        self.images = images
+        self.batch_size = min(batch_size, len(images) // world_size) if shuffle else batch_size
+        self.shuffle = shuffle
+        self.rank = rank
+        self.world_size = world_size
+        self.batches = 0
+        self._resumed = False
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch of this rank."""
+        if self.shuffle:
+            return len(self.images) // (self.batch_size * self.world_size)
+        mine = (len(self.images) - self.rank + self.world_size - 1) // self.world_size
+        return -(-mine // self.batch_size)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the rest of an epoch that was resumed, or the next whole one."""
+        epoch, start = divmod(self.batches, len(self))
+        if start and not self._resumed:
+            epoch, start = epoch + 1, 0
+        self._resumed = False
+        for batch, index in enumerate(self.epoch_order(epoch)[start:], start=epoch * len(self) + start):
+            self.batches = batch + 1
+            rows = self.images.take(index)
+            yield {"pixels": rows.pixels, "cond": rows.cond, "index": index, "batch": batch}
+
+    def epoch_order(self, epoch: int) -> list[Tensor]:
+        """Return the places of each batch of this rank in one epoch."""
+        if not self.shuffle:
+            return list(torch.arange(self.rank, len(self.images), self.world_size).split(self.batch_size))
+        order = torch.randperm(len(self.images), generator=generator(run_seed(), "order", epoch))
+        steps = order[: len(self) * self.batch_size * self.world_size]
+        return list(steps.view(len(self), self.world_size, self.batch_size)[:, self.rank])
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position; Lightning keeps it in the checkpoint."""
+        return {"batches": self.batches}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go to a position."""
+        self.batches = state["batches"]
+        self._resumed = True

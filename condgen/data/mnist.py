@@ -1,0 +1,65 @@
+"""MNIST through torchvision, zero-padded to 32x32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch.nn import functional as F
+
+from condgen.data.augment import Augmentation
+from condgen.data.base import ImageDataModule, Split, stratified_parts
+from condgen.data.loader import ImageSet
+
+
+class MNIST(ImageDataModule):
+    """MNIST (LeCun et al. 1998): 28x28 grey digits, zero-padded to 32x32.
+
+    The 60,000 training images are split into 55,000 and 5,000 for validation, stratified and fixed (seed 0); the
+    10,000 test images are the published ones.
+
+    Args:
+        root: Folder that holds, or shall hold, torchvision's folder `MNIST`.
+        download: Download the files if they are not there.
+        batch_size: Images per training step and process.
+        eval_batch_size: Images per evaluation step and process.
+        augment: Changes training batches.
+    """
+
+    image_shape = (1, 32, 32)
+    sizes = (55_000, 5_000)
+
+    def __init__(
+        self,
+        root: str = "data",
+        download: bool = True,
+        batch_size: int = 64,
+        eval_batch_size: int = 500,
+        augment: Augmentation | None = None,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, augment)
+        self.root = root
+        self.download = download
+        self.cond_spec = {"label": {"names": [str(digit) for digit in range(10)]}}
+
+    def prepare_data(self) -> None:
+        """Download once per machine, if asked for and needed."""
+        from torchvision.datasets import MNIST as Source
+
+        try:
+            Source(self.root, train=True, download=self.download)
+        except RuntimeError as error:
+            folder = Path(self.root).resolve() / "MNIST" / "raw"
+            raise FileNotFoundError(
+                f"no MNIST in {folder} ({error}); set data.root to a folder that holds it, or data.download to true"
+            ) from error
+
+    def load(self, split: Split) -> ImageSet:
+        """Read one split."""
+        from torchvision.datasets import MNIST as Source
+
+        source = Source(self.root, train=split != "test", download=False)
+        images = ImageSet(F.pad(source.data.unsqueeze(1), (2, 2, 2, 2)), {"label": source.targets.long()})
+        if split == "test":
+            return images
+        parts = stratified_parts(images.cond["label"], self.sizes, seed=0)
+        return images.take(parts[0] if split == "train" else parts[1])

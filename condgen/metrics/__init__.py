@@ -1,0 +1,24 @@
+"""Scores of generated images, on the features of a frozen extractor."""
+
+from condgen.metrics.base import DistributionMetric
+from condgen.metrics.classification import InceptionScore, LabelAccuracy
+from condgen.metrics.evaluator import Evaluator, Features, Score
+from condgen.metrics.extractors import ClassifierExtractor, DigitsExtractor, MNISTExtractor
+from condgen.metrics.frechet import FrechetDistance
+from condgen.metrics.kernel import KernelDistance
+from condgen.metrics.manifold import PRDC
+
+__all__ = [
+    "PRDC",
+    "ClassifierExtractor",
+    "DigitsExtractor",
+    "DistributionMetric",
+    "Evaluator",
+    "Features",
+    "FrechetDistance",
+    "InceptionScore",
+    "KernelDistance",
+    "LabelAccuracy",
+    "MNISTExtractor",
+    "Score",
+]

@@ -1,0 +1,17 @@
+"""Models: one LightningModule per training algorithm."""
+
+from condgen.models.adversarial import CGAN, DCGAN, AdversarialModel
+from condgen.models.base import GenerativeModel
+from condgen.models.classifier import Classifier
+from condgen.models.schedule import CosineDecay, LinearDecay, Schedule
+
+__all__ = [
+    "CGAN",
+    "DCGAN",
+    "AdversarialModel",
+    "Classifier",
+    "CosineDecay",
+    "GenerativeModel",
+    "LinearDecay",
+    "Schedule",
+]

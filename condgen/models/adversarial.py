@@ -1,0 +1,308 @@
+"""The adversarial training algorithm (Goodfellow et al. 2014), conditional, and its two families."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import ClassVar, cast
+
+import lightning as L
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from condgen.conditions import ConditionEncoder, EncoderFactory, LabelEncoder
+from condgen.models.base import ConditionedNet, GenerativeModel
+from condgen.models.schedule import Schedule
+from condgen.nets import (
+    EMA,
+    DCGANDiscriminator,
+    DCGANGenerator,
+    Judgement,
+    MLPDiscriminator,
+    MLPGenerator,
+    NetFactory,
+)
+from condgen.objectives import AdversarialLoss, NonSaturating, Penalty, Wasserstein
+from condgen.seeding import generator, run_seed
+from condgen.types import Batch, CondSpec, Condition, Shape
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+class AdversarialModel(GenerativeModel):
+    """A generator and a discriminator, trained in turns by manual optimisation.
+
+    Each batch is one step of the discriminator; every `discriminator_steps`-th of them is followed by one step of the
+    generator, on the same conditions and new noise. So B batches make B discriminator and B // discriminator_steps
+    generator updates. With accumulation a step takes `accumulate_grad_batches` batches, fewer at an epoch's end.
+
+    Args:
+        image_shape: (C, H, W), from the data module.
+        cond_spec: The data's conditions, from the data module.
+        generator: Factory of the generator's net; null for the family's own.
+        discriminator: Factory of the discriminator's net; null for the family's own.
+        encoder: Factory of the generator's condition encoder, and of the discriminator's.
+        discriminator_encoder: Factory of the discriminator's, where it shall be another.
+        loss: The pair of losses.
+        penalty: Penalty on the discriminator's gradient, always in float32.
+        classifier_weight: Weight of an auxiliary classifier on the discriminator's features, in both players' losses
+            (Odena et al. 2017, Eq. 3); 0 for none.
+        generator_optimizer: Factory of the optimizer; null for Adam(2e-4, betas=(0.5, 0.999)).
+        discriminator_optimizer: The same for the discriminator.
+        schedule: Factor of both learning rates as a function of images seen.
+        discriminator_steps: Discriminator steps per generator step.
+        gradient_clip_val: Largest gradient norm of either player; null for no clipping.
+        accumulate_grad_batches: Batches per optimizer step.
+        ema_half_life: Half-life in images of the averaged generator that samples; null to sample with the raw one.
+        sample_chunk: Images per net evaluation in `sample`.
+    """
+
+    default_generator: ClassVar[NetFactory]
+    default_discriminator: ClassVar[NetFactory]
+
+    def __init__(
+        self,
+        image_shape: Shape,
+        cond_spec: CondSpec,
+        generator: NetFactory | None = None,
+        discriminator: NetFactory | None = None,
+        encoder: EncoderFactory = LabelEncoder,
+        discriminator_encoder: EncoderFactory | None = None,
+        loss: AdversarialLoss = NonSaturating(),  # noqa: B008 - immutable
+        penalty: Penalty | None = None,
+        classifier_weight: float = 0.0,
+        generator_optimizer: OptimizerFactory | None = None,
+        discriminator_optimizer: OptimizerFactory | None = None,
+        schedule: Schedule | None = None,
+        discriminator_steps: int = 1,
+        gradient_clip_val: float | None = None,
+        accumulate_grad_batches: int = 1,
+        ema_half_life: float | None = 10_000.0,
+        sample_chunk: int = 64,
+    ) -> None:
+        super().__init__(image_shape, cond_spec, sample_chunk)
+        self.save_hyperparameters()
+        self.automatic_optimization = False
+        check_numbers(discriminator_steps, accumulate_grad_batches, gradient_clip_val, classifier_weight)
+        if isinstance(loss, Wasserstein) and penalty is None:
+            raise ValueError("Wasserstein needs a penalty that bounds the critic's gradient, such as GradientPenalty")
+        if classifier_weight and "label" not in cond_spec:
+            raise ValueError("classifier_weight needs the condition 'label', which the data does not offer")
+        self.loss = loss
+        self.penalty = penalty
+        self.classifier_weight = classifier_weight
+        self.generator_optimizer = generator_optimizer or partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
+        self.discriminator_optimizer = discriminator_optimizer or partial(
+            torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999)
+        )
+        self.schedule = schedule
+        self.discriminator_steps = discriminator_steps
+        self.gradient_clip_val = gradient_clip_val
+        self.accumulate_grad_batches = accumulate_grad_batches
+        self.discriminator_updates = 0
+        self.generator_updates = 0
+        self.images_at_ema_update = 0
+        self._build(generator, discriminator, encoder, discriminator_encoder or encoder, ema_half_life)
+
+    def _build(
+        self,
+        generator: NetFactory | None,
+        discriminator: NetFactory | None,
+        encoder: EncoderFactory,
+        discriminator_encoder: EncoderFactory,
+        ema_half_life: float | None,
+    ) -> None:
+        make_generator = generator or type(self).default_generator
+        make_discriminator = discriminator or type(self).default_discriminator
+        encoder_g, encoder_d = encoder(self.cond_spec), discriminator_encoder(self.cond_spec)
+        num_classes = len(self.cond_spec["label"]["names"]) if self.classifier_weight else 0
+        net_d = make_discriminator(self.image_shape, encoder_d.dims)
+        self.generator = ConditionedNet(make_generator(self.image_shape, encoder_g.dims), encoder_g)
+        self.discriminator = Discriminator(net_d, encoder_d, num_classes)
+        self.generator_ema = EMA(self.generator, ema_half_life) if ema_half_life is not None else None
+
+    # ------------------------------------------------------------------ sampling
+
+    @property
+    def sampling_net(self) -> ConditionedNet:
+        """The averaged generator, or the raw one where there is none."""
+        net = self.generator if self.generator_ema is None else self.generator_ema.net
+        return cast(ConditionedNet, net)
+
+    @property
+    def prior_shape(self) -> tuple[int, ...]:
+        """Shape of the generator's noise."""
+        return (cast(int, self.generator.net.latent_dim),)
+
+    def generate(self, noise: Tensor, cond: Condition) -> Tensor:
+        """Apply the generator."""
+        images: Tensor = self.sampling_net(noise, cond)
+        return images
+
+    # ------------------------------------------------------------------ training
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """Return the generator's and the discriminator's optimizer."""
+        return [
+            self.generator_optimizer(self.generator.parameters()),
+            self.discriminator_optimizer(self.discriminator.parameters()),
+        ]
+
+    def on_fit_start(self) -> None:
+        """Refuse to clip gradients that a fused optimizer has yet to unscale."""
+        fused = any(getattr(optimizer, "_step_supports_amp_scaling", False) for optimizer in self.trainer.optimizers)
+        if self.gradient_clip_val is not None and fused and self.trainer.precision == "16-mixed":
+            raise ValueError("gradient_clip_val with precision 16-mixed needs optimizers with fused: false")
+
+    def train_on(self, batch: Batch, batch_idx: int) -> None:
+        """Take the discriminator's turn, and the generator's when it is due."""
+        optimizer_g, optimizer_d = cast(list[LightningOptimizer], self.optimizers())
+        count_batch(self.trainer, optimizer_g, optimizer_d)
+        if self.schedule is not None:
+            self.schedule.apply(optimizer_g.optimizer, self.images_seen)
+            self.schedule.apply(optimizer_d.optimizer, self.images_seen)
+        window_ends = (batch_idx + 1) % self.accumulate_grad_batches == 0 or self.trainer.is_last_batch
+        generator_is_due = (self.discriminator_updates + 1) % self.discriminator_steps == 0
+
+        self._backward(self.discriminator_loss(batch), optimizer_d, window_ends)
+        self.discriminator_updates += window_ends
+        if generator_is_due:
+            with frozen(self.discriminator):
+                self._backward(self.generator_loss(batch), optimizer_g, window_ends)
+            self.generator_updates += window_ends
+            if window_ends:
+                self._update_ema(self.images_seen + self.num_images(batch))
+
+    def discriminator_loss(self, batch: Batch) -> Tensor:
+        """Judge real images and generated ones under the same conditions."""
+        real, cond = batch["image"], batch["cond"]
+        with torch.no_grad():
+            fake = self.generator(self.draw_prior(len(real), "discriminator"), cond)
+        on_real, on_fake = self.discriminator(real, cond), self.discriminator(fake, cond)
+        loss = self.loss.discriminator(on_real.logits.float(), on_fake.logits.float())
+        self.losses["train/discriminator_loss"] = loss.detach()
+        if self.penalty is not None and self.discriminator_updates % self.penalty.every == 0:
+            loss = loss + self._penalty(self.penalty, real, fake, cond)
+        if self.classifier_weight:
+            loss = loss + self._classify(on_real, cond, "real") + self._classify(on_fake, cond, "fake")
+        return loss
+
+    def generator_loss(self, batch: Batch) -> Tensor:
+        """Let the discriminator judge newly generated images."""
+        cond = batch["cond"]
+        fake = self.generator(self.draw_prior(len(batch["image"]), "generator"), cond)
+        judgement = self.discriminator(fake, cond)
+        loss = self.loss.generator(judgement.logits.float())
+        self.losses["train/generator_loss"] = loss.detach()
+        return loss + self._classify(judgement, cond, "generator") if self.classifier_weight else loss
+
+    def draw_prior(self, count: int, purpose: str) -> Tensor:
+        """Draw training noise from (seed, rank, batch, purpose) on the device."""
+        return torch.randn(count, *self.prior_shape, generator=self._source(purpose), device=self.device)
+
+    def _source(self, purpose: str) -> torch.Generator:
+        return generator(run_seed(), self.global_rank, self.batches_seen, purpose, device=self.device)
+
+    def _penalty(self, penalty: Penalty, real: Tensor, fake: Tensor, cond: Condition) -> Tensor:
+        def critic(image: Tensor) -> Tensor:
+            return cast(Tensor, self.discriminator(image, cond).logits)
+
+        with torch.autocast(self.device.type, enabled=False):
+            value = penalty(critic, real, fake.float(), self._source("penalty"))
+        self.losses["train/penalty"] = value.detach()
+        return value
+
+    def _classify(self, judgement: Judgement, cond: Condition, what: str) -> Tensor:
+        loss = F.cross_entropy(self.discriminator.classifier(judgement.features), cond["label"])
+        self.losses[f"train/classifier_loss_{what}"] = loss.detach()
+        return self.classifier_weight * loss
+
+    def _backward(self, loss: Tensor, optimizer: LightningOptimizer, step: bool) -> None:
+        self.manual_backward(loss / self.accumulate_grad_batches)
+        if step:
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip one player's gradient; a scaler's factor has been taken out by now."""
+        if self.gradient_clip_val is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.gradient_clip_val)
+
+    def _update_ema(self, images_seen: int) -> None:
+        if self.generator_ema is not None:
+            self.generator_ema.update(self.generator, images_seen - self.images_at_ema_update, images_seen)
+        self.images_at_ema_update = images_seen
+
+    def progress(self) -> dict[str, int]:
+        """Return the counters that a checkpoint keeps."""
+        names = ("discriminator_updates", "generator_updates", "images_at_ema_update")
+        return super().progress() | {name: getattr(self, name) for name in names}
+
+
+class Discriminator(ConditionedNet):
+    """A discriminator net with its encoder and, if `num_classes`, an auxiliary classifier on its features."""
+
+    classifier: nn.Module
+
+    def __init__(self, net: nn.Module, encoder: ConditionEncoder, num_classes: int = 0) -> None:
+        super().__init__(net, encoder)
+        if num_classes:
+            self.classifier = nn.Linear(cast(int, net.feature_dim), num_classes)
+
+
+class CGAN(AdversarialModel):
+    """Conditional GAN of multilayer perceptrons (Mirza & Osindero 2014)."""
+
+    default_generator = MLPGenerator
+    default_discriminator = MLPDiscriminator
+
+
+class DCGAN(AdversarialModel):
+    """Convolutional GAN (Radford et al. 2016), conditional, for square images of 8, 16, 32 ... pixels."""
+
+    default_generator = DCGANGenerator
+    default_discriminator = DCGANDiscriminator
+
+
+@contextmanager
+def frozen(net: nn.Module) -> Iterator[None]:
+    """Keep gradients out of a net's parameters while they still pass through it."""
+    parameters = [p for p in net.parameters() if p.requires_grad]
+    for p in parameters:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in parameters:
+            p.requires_grad_(True)
+
+
+def count_batch(trainer: L.Trainer, *optimizers: LightningOptimizer) -> None:
+    """Advance `trainer.global_step` by one for this batch, however many optimizer steps it takes.
+
+    Lightning advances it at each step of each optimizer, so with two of them `max_steps` would stop at half the
+    batches. It sets these private hooks again at every batch; a test holds global_step to the number of batches.
+    """
+    for optimizer in optimizers:
+        optimizer._on_before_step = partial(trainer.profiler.start, "optimizer_step")
+        optimizer._on_after_step = partial(trainer.profiler.stop, "optimizer_step")
+    progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+    progress.increment_ready()
+    progress.increment_completed()
+
+
+def check_numbers(steps: int, accumulate: int, clip: float | None, classifier_weight: float) -> None:
+    """Refuse training numbers that make no sense, naming the argument."""
+    if steps < 1:
+        raise ValueError(f"discriminator_steps must be at least 1, got {steps}")
+    if accumulate < 1:
+        raise ValueError(f"accumulate_grad_batches must be at least 1, got {accumulate}")
+    if clip is not None and clip <= 0:
+        raise ValueError(f"gradient_clip_val must be above 0, or null for no clipping, got {clip}")
+    if classifier_weight < 0:
+        raise ValueError(f"classifier_weight must be at least 0, got {classifier_weight}")

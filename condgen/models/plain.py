@@ -1,0 +1,43 @@
+"""Constructor arguments as plain values, so that a checkpoint can say what it holds without pickling code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import partial
+from typing import Any
+
+PLAIN = (str, int, float, bool, type(None))
+
+
+def to_plain(value: Any, name: str = "argument") -> Any:
+    """Turn a constructor argument into strings, numbers, lists and dicts.
+
+    A class, a `functools.partial` of a class and a dataclass become `{"class_path": ..., "init_args": {...}}`, the form
+    that YAML uses.
+
+    Raises:
+        TypeError: If it cannot be written that way; `name` is in the message.
+    """
+    if type(value) in PLAIN:
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item, f"{name}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item, name) for item in value]
+    if isinstance(value, type):
+        return {"class_path": class_path(value)}
+    if isinstance(value, partial) and isinstance(value.func, type) and not value.args:
+        return {"class_path": class_path(value.func), "init_args": to_plain(value.keywords, name)}
+    if is_dataclass(value):
+        init_args = {field.name: getattr(value, field.name) for field in fields(value)}
+        return {"class_path": class_path(type(value)), "init_args": to_plain(init_args, name)}
+    raise TypeError(
+        f"{name}={value!r} cannot be written to a checkpoint; pass a class, functools.partial(Class, key=value), a "
+        "dataclass or plain values"
+    )
+
+
+def class_path(cls: type) -> str:
+    """Return the import path of a class."""
+    return f"{cls.__module__}.{cls.__qualname__}"

@@ -1,0 +1,18 @@
+"""Nets: pure `nn.Module`s, without Lightning, devices or logging."""
+
+from condgen.nets.classifier import ConvClassifier
+from condgen.nets.dcgan import DCGANDiscriminator, DCGANGenerator
+from condgen.nets.ema import EMA
+from condgen.nets.layers import Judgement, NetFactory
+from condgen.nets.mlp import MLPDiscriminator, MLPGenerator
+
+__all__ = [
+    "EMA",
+    "ConvClassifier",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
+    "Judgement",
+    "MLPDiscriminator",
+    "MLPGenerator",
+    "NetFactory",
+]

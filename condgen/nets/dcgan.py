@@ -1,0 +1,125 @@
+"""Convolutional nets for GANs (Radford et al. 2016), conditional, for square images of 4 x 2^k pixels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm as spectrally_normalised
+
+from condgen.nets.layers import ConditionalBatchNorm2d, Head, Judgement, append_vector, require_routes
+from condgen.types import CondDims, Encoded, Shape
+
+
+def num_doublings(shape: Shape) -> int:
+    """Return k for a square image of 4 x 2^k pixels, k >= 1.
+
+    Raises:
+        ValueError: For any other height and width.
+    """
+    _, height, width = shape
+    doublings = (height // 4).bit_length() - 1
+    if height != width or doublings < 1 or height != 4 << doublings:
+        raise ValueError(f"DCGAN takes square images of 8, 16, 32, 64 ... pixels, got {height}x{width}")
+    return doublings
+
+
+def init_weights(module: nn.Module) -> None:
+    """Draw convolution weights from N(0, 0.02) (Radford et al. 2016, Sec. 4)."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+
+
+class DCGANGenerator(nn.Module):
+    """Noise and condition -> 4x4 map -> doubled by transposed convolutions -> image.
+
+    Args:
+        shape: Image shape (C, H, W), H = W = 4 x 2^k.
+        dims: Widths of the encoded condition; the vector is used.
+        latent_dim: Width of the noise.
+        width: Channels before the last layer; they double towards the 4x4 map, up to 8 times.
+        concat: Concatenate the condition to the noise.
+        conditional_norm: Let the condition choose gain and bias of each batch normalisation.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        dims: CondDims,
+        latent_dim: int = 64,
+        width: int = 32,
+        concat: bool = True,
+        conditional_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        require_routes(self, dims, "vector")
+        if dims.vector and not (concat or conditional_norm):
+            raise ValueError("DCGANGenerator has no use for the condition: set concat or conditional_norm")
+        doublings = num_doublings(shape)
+        widths = [width * min(8, 2**i) for i in reversed(range(doublings))]
+        norm_dims = dims if conditional_norm else CondDims()
+        self.latent_dim = latent_dim
+        self.concat = concat
+        self.stem = nn.Linear(latent_dim + (dims.vector if concat else 0), widths[0] * 16)
+        self.norms = nn.ModuleList(ConditionalBatchNorm2d(channels, norm_dims) for channels in widths)
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)
+            for before, after in zip(widths, [*widths[1:], shape[0]], strict=True)
+        )
+        self.ups.apply(init_weights)
+
+    def forward(self, z: Tensor, cond: Encoded) -> Tensor:
+        """Map z (N, latent_dim) to images (N, C, H, W) in [-1, 1]."""
+        x = self.stem(append_vector(z, cond) if self.concat else z).unflatten(1, (-1, 4, 4))
+        for norm, up in zip(self.norms, self.ups, strict=True):
+            x = up(torch.relu(norm(x, cond)))
+        return torch.tanh(x)
+
+
+class DCGANDiscriminator(nn.Module):
+    """Image and condition -> strided convolutions down to 4x4 -> logits.
+
+    Args:
+        shape: Image shape (C, H, W), H = W = 4 x 2^k.
+        dims: Widths of the encoded condition; the vector is used.
+        width: Channels after the first layer; they double towards the 4x4 map, up to 8 times.
+        projection: Use the condition in a projection term, not as constant planes beside the image.
+        spectral_norm: Divide each weight by its spectral norm (Miyato et al. 2018).
+        batch_norm: Normalise each layer but the first over the batch.
+        dropout: Probability of dropping a feature of the 4x4 map.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        dims: CondDims,
+        width: int = 32,
+        projection: bool = False,
+        spectral_norm: bool = False,
+        batch_norm: bool = False,
+        dropout: float = 0.25,
+    ) -> None:
+        super().__init__()
+        require_routes(self, dims, "vector")
+        doublings = num_doublings(shape)
+        widths = [width * min(8, 2**i) for i in range(doublings)]
+        self.projection = projection
+        self.feature_dim = widths[-1] * 16
+        layers: list[nn.Module] = []
+        channels = shape[0] + (0 if projection else dims.vector)
+        for i, after in enumerate(widths):
+            layers.append(nn.Conv2d(channels, after, 4, stride=2, padding=1))
+            layers += [nn.BatchNorm2d(after)] if batch_norm and i else []
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+            channels = after
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(dropout)).apply(init_weights)
+        self.head = Head(self.feature_dim, dims, projection)
+        if spectral_norm:
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d | nn.Linear):
+                    spectrally_normalised(module)
+
+    def forward(self, image: Tensor, cond: Encoded) -> Judgement:
+        """Judge images (N, C, H, W) in [-1, 1]."""
+        features = self.layers(image if self.projection else append_vector(image, cond))
+        judgement: Judgement = self.head(features, cond)
+        return judgement

@@ -1,0 +1,84 @@
+"""Pieces that several nets share: routes of the condition, conditional normalisation, the discriminator's head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from condgen.types import CondDims, Encoded, Shape
+
+NetFactory = Callable[[Shape, CondDims], nn.Module]
+"""Builds a net for an image shape and the widths of an encoded condition."""
+
+
+class Judgement(NamedTuple):
+    """What a discriminator net returns: realness logits (N,) and the features (N, F) they were made from."""
+
+    logits: Tensor
+    features: Tensor
+
+
+def require_routes(net: nn.Module, dims: CondDims, *used: str) -> None:
+    """Refuse a condition with a route that the net has no use for, rather than ignore it."""
+    for route, width in dims._asdict().items():
+        if width and route not in used:
+            raise ValueError(
+                f"{type(net).__name__} cannot use the condition's {route!r} route; it uses {', '.join(used) or 'none'}"
+            )
+
+
+def append_vector(x: Tensor, cond: Encoded) -> Tensor:
+    """Concatenate the condition's vector to (N, F), or as constant planes to (N, C, H, W)."""
+    if cond.vector is None:
+        return x
+    vector = cond.vector.to(x.dtype)
+    if x.ndim == 4:
+        vector = vector[:, :, None, None].expand(-1, -1, *x.shape[2:])
+    return torch.cat([x, vector], dim=1)
+
+
+class ConditionalBatchNorm2d(nn.Module):
+    """Batch normalisation whose gain and bias are linear in the condition's vector (Dumoulin et al. 2017).
+
+    Without a vector it is plain batch normalisation with a learned gain and bias.
+    """
+
+    def __init__(self, channels: int, dims: CondDims) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=not dims.vector)
+        self.affine = nn.Linear(dims.vector, 2 * channels) if dims.vector else None
+        if self.affine is not None:
+            nn.init.zeros_(self.affine.weight)
+            nn.init.zeros_(self.affine.bias)
+
+    def forward(self, x: Tensor, cond: Encoded) -> Tensor:
+        """Normalise (N, C, H, W)."""
+        x = self.norm(x)
+        if self.affine is None or cond.vector is None:
+            return x
+        gain, bias = self.affine(cond.vector)[:, :, None, None].chunk(2, dim=1)
+        return torch.addcmul(x + bias, x, gain)
+
+
+class Head(nn.Module):
+    """Features (N, F) -> logits (N,), by a linear layer and, if asked for, the projection term.
+
+    The projection term is <V y, phi(x)> with the condition's vector y (Miyato & Koyama 2018, Eq. 3).
+    """
+
+    def __init__(self, features: int, dims: CondDims, projection: bool) -> None:
+        super().__init__()
+        if projection and not dims.vector:
+            raise ValueError("projection needs a condition with a vector; the encoder gives none")
+        self.linear = nn.Linear(features, 1)
+        self.embed = nn.Linear(dims.vector, features, bias=False) if projection else None
+
+    def forward(self, features: Tensor, cond: Encoded) -> Judgement:
+        """Judge a batch of features."""
+        logits: Tensor = self.linear(features).squeeze(1)
+        if self.embed is not None:
+            logits = logits + (self.embed(cond.vector) * features).sum(dim=1)
+        return Judgement(logits, features)

@@ -1,0 +1,85 @@
+"""Multilayer perceptrons for conditional GANs (Mirza & Osindero 2014)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from condgen.nets.layers import Head, Judgement, append_vector, require_routes
+from condgen.types import CondDims, Encoded, Shape
+
+
+class MLPGenerator(nn.Module):
+    """Noise and condition, concatenated -> image.
+
+    Args:
+        shape: Image shape (C, H, W).
+        dims: Widths of the encoded condition; the vector is used.
+        latent_dim: Width of the noise.
+        hidden: Widths of the hidden layers.
+        batch_norm: Normalise each hidden layer over the batch.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        dims: CondDims,
+        latent_dim: int = 64,
+        hidden: Sequence[int] = (256, 512),
+        batch_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        require_routes(self, dims, "vector")
+        self.shape = tuple(shape)
+        self.latent_dim = latent_dim
+        layers: list[nn.Module] = []
+        for width_in, width_out in pairwise((latent_dim + dims.vector, *hidden)):
+            layers.append(nn.Linear(width_in, width_out, bias=not batch_norm))
+            layers += [nn.BatchNorm1d(width_out)] if batch_norm else []
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+        self.layers = nn.Sequential(*layers, nn.Linear(hidden[-1], prod(shape)))
+
+    def forward(self, z: Tensor, cond: Encoded) -> Tensor:
+        """Map z (N, latent_dim) to images (N, C, H, W) in [-1, 1]."""
+        return torch.tanh(self.layers(append_vector(z, cond))).unflatten(1, self.shape)
+
+
+class MLPDiscriminator(nn.Module):
+    """Image and condition -> logits.
+
+    Args:
+        shape: Image shape (C, H, W).
+        dims: Widths of the encoded condition; the vector is used.
+        hidden: Widths of the hidden layers.
+        dropout: Probability of dropping a hidden unit.
+        projection: Use the condition in a projection term, not by concatenation with the image.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        dims: CondDims,
+        hidden: Sequence[int] = (512, 256),
+        dropout: float = 0.3,
+        projection: bool = False,
+    ) -> None:
+        super().__init__()
+        require_routes(self, dims, "vector")
+        self.projection = projection
+        self.feature_dim = hidden[-1]
+        layers: list[nn.Module] = []
+        for width_in, width_out in pairwise((prod(shape) + (0 if projection else dims.vector), *hidden)):
+            layers += [nn.Linear(width_in, width_out), nn.LeakyReLU(0.2, inplace=True), nn.Dropout(dropout)]
+        self.layers = nn.Sequential(*layers)
+        self.head = Head(self.feature_dim, dims, projection)
+
+    def forward(self, image: Tensor, cond: Encoded) -> Judgement:
+        """Judge images (N, C, H, W) in [-1, 1]."""
+        x = image.flatten(1)
+        features = self.layers(x if self.projection else append_vector(x, cond))
+        judgement: Judgement = self.head(features, cond)
+        return judgement

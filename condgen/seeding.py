@@ -1,0 +1,50 @@
+"""Randomness as a function of names: every draw comes from (run seed, rank, batch, purpose) and nothing else."""
+
+from __future__ import annotations
+
+import os
+import random
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from torch import Tensor
+
+MAX_SEED = 2**63 - 1
+
+
+def derive(*key: int | str) -> int:
+    """Hash a key to a seed in [0, 2^63), equal on every machine and in every process."""
+    return int.from_bytes(blake2b(repr(key).encode(), digest_size=8).digest(), "little") & MAX_SEED
+
+
+def generator(*key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a fresh generator seeded from `key`."""
+    return torch.Generator(device).manual_seed(derive(*key))
+
+
+def run_seed() -> int:
+    """Return the run's seed, the one given to Lightning's `seed_everything`, or 0 if it was not called."""
+    return int(os.environ.get("PL_GLOBAL_SEED", "0"))
+
+
+def seed_batch(rank: int, batch: int) -> None:
+    """Seed the global generators before batch number `batch`, so that dropout too depends on its number alone."""
+    seed = derive(run_seed(), rank, batch)
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def noise_per_seed(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Draw standard normal noise (N, *shape) on the CPU, row i from seeds[i] alone.
+
+    Raises:
+        ValueError: If `seeds` is not (N,) int64 with N >= 1, or holds a negative number.
+    """
+    if seeds.dtype != torch.int64 or seeds.ndim != 1 or len(seeds) == 0:
+        raise ValueError(f"seeds must be (N,) int64 with N >= 1, got {tuple(seeds.shape)} {seeds.dtype}")
+    values: list[int] = seeds.tolist()
+    if min(values) < 0:
+        raise ValueError(f"seeds must be >= 0, got {min(values)}")
+    return torch.stack([torch.randn(shape, generator=generator("image", seed)) for seed in values])
