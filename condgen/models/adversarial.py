@@ -134,6 +134,11 @@ class AdversarialModel(GenerativeModel):
         return cast(ConditionedNet, net)
 
     @property
+    def averaged(self) -> bool:
+        """Whether an averaged generator samples."""
+        return self.generator_ema is not None
+
+    @property
     def prior_shape(self) -> tuple[int, ...]:
         """Shape of the generator's noise."""
         return (cast(int, self.generator.net.latent_dim),)

@@ -69,6 +69,16 @@ class GenerativeModel(L.LightningModule, ABC):
     def prior_shape(self) -> tuple[int, ...]:
         """Shape of the starting noise of one image."""
 
+    @property
+    @abstractmethod
+    def averaged(self) -> bool:
+        """Whether `sampling_net` is an average over training."""
+
+    @property
+    def sampler_card(self) -> dict[str, Any]:
+        """What fixes the way images are sampled, in plain values."""
+        return {"chunk": self.sample_chunk}
+
     @abstractmethod
     def generate(self, noise: Tensor, cond: Condition) -> Tensor:
         """Turn one chunk of noise (N, *prior_shape) into images (N, C, H, W) in [-1, 1], by `sampling_net`."""
@@ -192,7 +202,7 @@ class GenerativeModel(L.LightningModule, ABC):
             "version": __version__,
             "class_path": class_path(type(self)),
             "seed": run_seed(),
-            "sampler": {"chunk": self.sample_chunk},
+            "sampler": self.sampler_card,
             "progress": self.progress(),
         }
 

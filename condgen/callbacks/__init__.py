@@ -1,0 +1,10 @@
+"""What happens beside training: scores, pictures, checkpoints, progress."""
+
+from condgen.callbacks.checkpoint import Checkpoint
+from condgen.callbacks.evaluate_samples import EvaluateSamples
+from condgen.callbacks.progress import RunProgress
+from condgen.callbacks.run_folder import run_folder
+from condgen.callbacks.predictions import WritePredictions
+from condgen.callbacks.sample_grid import SampleGrid
+
+__all__ = ["Checkpoint", "EvaluateSamples", "RunProgress", "SampleGrid", "WritePredictions", "run_folder"]

@@ -1,0 +1,58 @@
+"""Checkpoints named by images seen."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+
+from condgen.callbacks.run_folder import run_folder
+
+
+class Checkpoint(ModelCheckpoint):
+    """Saves `checkpoints/last.ckpt` and the best or latest ones as `checkpoints/images=000064000.ckpt`.
+
+    Args:
+        every_n_batches: Batches between two saves; the end of training is always saved.
+        keep: Number of checkpoints to keep beside the last; -1 for all, 0 for none.
+        monitor: Score that ranks them, such as `val/fd_digits`; null to keep the latest.
+        mode: Whether a high (`max`) or a low (`min`) score is good.
+    """
+
+    def __init__(
+        self,
+        every_n_batches: int = 1000,
+        keep: int = 1,
+        monitor: str | None = None,
+        mode: Literal["min", "max"] = "min",
+    ) -> None:
+        super().__init__(
+            filename="images={images_seen:09.0f}",
+            auto_insert_metric_name=False,
+            every_n_train_steps=every_n_batches,
+            save_top_k=keep,
+            monitor=monitor,
+            mode=mode,
+            save_last=True,
+        )
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Save inside the run's folder."""
+        self.dirpath = str(run_folder(trainer) / "checkpoints")
+        super().setup(trainer, pl_module, stage)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save the end of training."""
+        super().on_train_end(trainer, pl_module)
+        if trainer.global_step and self._last_global_step_saved != trainer.global_step:
+            candidates = self._monitor_candidates(trainer)
+            if self.monitor is None or self.monitor in candidates:
+                self._save_topk_checkpoint(trainer, candidates)
+            self._save_last_checkpoint(trainer, candidates)
+
+    def _monitor_candidates(self, trainer: L.Trainer) -> dict[str, Tensor]:
+        images_seen = getattr(trainer.lightning_module, "images_seen", 0)
+        return super()._monitor_candidates(trainer) | {"images_seen": torch.tensor(float(images_seen))}

@@ -1,0 +1,217 @@
+"""Scores of samples against the real images of a split."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from condgen import __version__
+from condgen.callbacks.run_folder import run_folder
+from condgen.data import ImageDataModule
+from condgen.metrics import ClassifierExtractor, Evaluator, Features, Score
+from condgen.models import GenerativeModel
+from condgen.pixels import to_uint8
+from condgen.seeding import generator
+from condgen.types import Batch, Condition
+
+
+class EvaluateSamples(L.Callback):
+    """Draws samples in `validate` and `test`, and during `fit` at each validation, and scores them.
+
+    Classes are asked for uniformly, sample i with seed `first_seed + i`. The same scores of random training images,
+    as many as there are samples if the split has them, stand beside as what a perfect generator would get.
+
+    Args:
+        extractor: Turns uint8 images into features; null for no scores.
+        n_samples: Number of samples.
+        subset_size: Images per draw of precision, recall, density and coverage; null for as many as are real.
+        first_seed: Seed of the first sample.
+    """
+
+    def __init__(
+        self,
+        extractor: ClassifierExtractor | None = None,
+        n_samples: int = 5000,
+        subset_size: int | None = None,
+        first_seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if n_samples < 2:
+            raise ValueError(f"n_samples must be at least 2, got {n_samples}")
+        self.evaluator = Evaluator(extractor, subset_size) if extractor is not None else None
+        self.n_samples = n_samples
+        self.first_seed = first_seed
+        self.result: dict[str, Any] | None = None
+        self._real: dict[str, list[Features]] = {}
+        self._complete: set[str] = set()
+        self._reference: dict[str, dict[str, Score]] = {}
+
+    # ------------------------------------------------------------------ real images, once per split
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Tensor | Mapping[str, Any] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Extract the features of real images."""
+        self._add_real("validation", trainer, batch)
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Tensor | Mapping[str, Any] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Extract the features of real images."""
+        self._add_real("test", trainer, batch)
+
+    def _add_real(self, split: str, trainer: L.Trainer, batch: Batch) -> None:
+        if self.evaluator is None or trainer.sanity_checking or split in self._complete:
+            return
+        self.evaluator.extractor.to(batch["image"].device)
+        features = self.evaluator.extract(to_uint8(batch["image"]), batch["cond"].get("label"))
+        self._real.setdefault(split, []).append(features)
+
+    # ------------------------------------------------------------------ samples
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Score samples against the validation split."""
+        self._evaluate(trainer, pl_module, "validation", "val")
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Score samples against the test split."""
+        self._evaluate(trainer, pl_module, "test", "test")
+
+    def _evaluate(self, trainer: L.Trainer, model: L.LightningModule, split: str, prefix: str) -> None:
+        evaluator = self.evaluator
+        if evaluator is None or trainer.sanity_checking or not isinstance(model, GenerativeModel):
+            return
+        if split not in self._real:
+            raise ValueError(f"no real images of the {split} split to compare samples with")
+        self._complete.add(split)
+        real, start = join(self._real[split]), time.perf_counter()
+        index = torch.arange(trainer.global_rank, self.n_samples, trainer.world_size)
+        pixels = to_uint8(model.sample(self.conditions(model, index), seeds=index + self.first_seed))
+        asked = self.conditions(model, index).get("label")
+        fake = evaluator.extract(pixels, None if asked is None else asked.to(pixels.device))
+        scores = evaluator.score(real, fake)
+        seconds = time.perf_counter() - start
+        values = {f"{prefix}/{name}": score.value for name, score in scores.items()}
+        model.log_metrics(values)
+        model.log_dict(values, logger=False, rank_zero_only=False)
+        if trainer.state.fn in ("validate", "test"):
+            reference = self._score_training_images(trainer, split, real, model.device)
+            self.result = self._result(scores, reference, self._protocol(trainer, model, split, seconds))
+            self._report(run_folder(trainer), trainer.is_global_zero)
+
+    def conditions(self, model: GenerativeModel, index: Tensor) -> Condition:
+        """Return the conditions of samples `index` (N,): the classes in turn."""
+        if "label" not in model.cond_spec:
+            return {}
+        return {"label": index % len(model.cond_spec["label"]["names"])}
+
+    def _score_training_images(
+        self, trainer: L.Trainer, split: str, real: Features, device: torch.device
+    ) -> dict[str, Score]:
+        """Score random training images in place of samples; once per split."""
+        data = getattr(trainer, "datamodule", None)
+        if self.evaluator is None or not isinstance(data, ImageDataModule):
+            return {}
+        if split not in self._reference:
+            train = data.images("train")
+            chosen = torch.randperm(len(train), generator=generator("reference"))[: self.n_samples]
+            rows = train.take(chosen[trainer.global_rank :: trainer.world_size])
+            label = rows.cond.get("label")
+            features = self.evaluator.extract(rows.pixels.to(device), None if label is None else label.to(device))
+            self._reference[split] = self.evaluator.score(real, features)
+        return self._reference[split]
+
+    # ------------------------------------------------------------------ report
+
+    def _result(
+        self, scores: dict[str, Score], reference: dict[str, Score], protocol: dict[str, Any]
+    ) -> dict[str, Any]:
+        rows = {}
+        for name, score in scores.items():
+            rows[name] = {"value": score.value, "better": score.better}
+            if name in reference:
+                rows[name]["training_images"] = reference[name].value
+        return {"scores": rows, "protocol": protocol}
+
+    def _protocol(self, trainer: L.Trainer, model: GenerativeModel, split: str, seconds: float) -> dict[str, Any]:
+        assert self.evaluator is not None
+        data = getattr(trainer, "datamodule", None)
+        n_real = sum(len(part.features) for part in self._real[split])
+        if isinstance(data, ImageDataModule):
+            n_real = len(data.images("test" if split == "test" else "validation"))
+        return {
+            "data": type(data).__name__,
+            "split": split,
+            "n_real": n_real,
+            "n_samples": self.n_samples,
+            "classes": "uniform" if "label" in model.cond_spec else None,
+            "seeds": [self.first_seed, self.first_seed + self.n_samples - 1],
+            **self.evaluator.protocol,
+            "model": type(model).__name__,
+            "ema": model.averaged,
+            "sampler": model.sampler_card,
+            "weights_sha256": weights_hash(model),
+            "images_seen": model.images_seen,
+            "processes": trainer.world_size,
+            "device": model.device.type,
+            "threads": torch.get_num_threads(),
+            "condgen": __version__,
+            "torch": torch.__version__,
+            "seconds": round(seconds, 3),
+        }
+
+    def _report(self, folder: Path, write: bool) -> None:
+        if not write or self.result is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "metrics.json").write_text(json.dumps(self.result, indent=2) + "\n")
+        Console().print(score_table(self.result))
+
+
+def score_table(result: dict[str, Any]) -> Table:
+    """Lay out scores, their values for training images, and what is good."""
+    protocol = result["protocol"]
+    table = Table(title=f"{protocol['n_samples']} samples against {protocol['n_real']} {protocol['split']} images")
+    for heading in ("score", "value", "training images", "good is"):
+        table.add_column(heading, justify="left" if heading == "score" else "right")
+    for name, row in result["scores"].items():
+        reference = row.get("training_images")
+        table.add_row(name, f"{row['value']:.4f}", "" if reference is None else f"{reference:.4f}", row["better"])
+    return table
+
+
+def join(parts: list[Features]) -> Features:
+    """Concatenate features and labels."""
+    labels = [part.label for part in parts if part.label is not None]
+    return Features(torch.cat([part.features for part in parts]), torch.cat(labels) if labels else None)
+
+
+def weights_hash(model: GenerativeModel) -> str:
+    """Hash names and values of the weights that sample."""
+    digest = sha256()
+    for name, value in model.sampling_net.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,79 @@
+"""Progress over a whole run: a live bar on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class RunProgress(ProgressBar):
+    """Shows batches, images per second, and what the model logs for the bar.
+
+    Args:
+        bar_interval: Seconds between two refreshes of the bar.
+        line_interval: Seconds between two lines where the output is no terminal.
+    """
+
+    def __init__(self, bar_interval: float = 0.2, line_interval: float = 5.0) -> None:
+        super().__init__()
+        self.console = Console()
+        self.interval = bar_interval if self.console.is_terminal else line_interval
+        self.bar: Progress | None = None
+        self.enabled = True
+
+    def disable(self) -> None:
+        """Show nothing; Lightning calls this on all processes but the first."""
+        self.enabled = False
+
+    def enable(self) -> None:
+        """Show progress."""
+        self.enabled = True
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin."""
+        steps = [trainer.max_steps] if trainer.max_steps >= 0 else []
+        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+            steps.append(int(trainer.max_epochs * trainer.num_training_batches))
+        self.total = min(steps) if steps else None
+        self.last = self.start = time.monotonic()
+        self.images_before = getattr(pl_module, "images_seen", 0)
+        if self.enabled and self.console.is_terminal:
+            columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self.bar = Progress(*columns, TextColumn("{task.fields[facts]}"), console=self.console)
+            self.task = self.bar.add_task("training", total=self.total, completed=trainer.global_step, facts="")
+            self.bar.start()
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        """Refresh when it is time."""
+        if self.enabled and time.monotonic() - self.last >= self.interval:
+            self._show(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the end."""
+        if self.enabled:
+            self._show(trainer, pl_module)
+        self._stop()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Give the terminal back."""
+        self._stop()
+
+    def _show(self, trainer: L.Trainer, model: L.LightningModule) -> None:
+        self.last = time.monotonic()
+        images = getattr(model, "images_seen", 0) - self.images_before
+        facts = [f"{images / max(self.last - self.start, 1e-9):,.0f} images/s"]
+        facts += [f"{name} {value:.3f}" for name, value in trainer.callback_metrics.items() if "/" not in name]
+        if self.bar is not None:
+            self.bar.update(self.task, completed=trainer.global_step, facts="  ".join(facts))
+        else:
+            print(f"batch {trainer.global_step}/{self.total or '?'}", *facts, sep="  ", flush=True)
+
+    def _stop(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None

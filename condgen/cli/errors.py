@@ -1,0 +1,22 @@
+"""Errors that a user can mend, in one line, with the nearest valid name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Something wrong was asked for: exit code 2."""
+
+
+class Failure(Exception):
+    """The work was asked for rightly and failed: exit code 1."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return `, did you mean 'x'?` for the nearest valid name, or nothing."""
+    names = [str(item) for item in valid]
+    folded = {item.lower(): item for item in names}
+    matches = get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
+    return f", did you mean {folded[matches[0]]!r}?" if matches else ""

@@ -1,0 +1,53 @@
+"""Config files that ship with condgen, and folders of runs."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from condgen.cli.errors import UserError, nearest
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def shipped(folder: str) -> Path:
+    """Return a folder that is inside the installed package, or beside it in a checkout."""
+    inside = PACKAGE / folder
+    return inside if inside.is_dir() else PACKAGE.parent / folder
+
+
+def find_config(name: str, beside: Path | None = None) -> Path:
+    """Find a config by its path, by its path beside another config, or by its name among the shipped ones.
+
+    Raises:
+        UserError: If there is none, naming the nearest.
+    """
+    configs = shipped("configs")
+    for folder in (beside, Path(), configs):
+        if folder is not None and (folder / name).is_file():
+            return folder / name
+    folder = Path(name).parent if Path(name).parent.is_dir() else configs
+    known = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*.yaml"))]
+    target = Path(name).name if folder != configs else name
+    raise UserError(f"no config file {name}{nearest(target, known)}")
+
+
+def new_run_folder(root: str, name: str) -> Path:
+    """Make `root/name/<stamp>`, never one that exists."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for suffix in ("", *(f"-{i}" for i in range(2, 100))):
+        folder = Path(root) / name / f"{stamp}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"cannot make the run folder {folder}: {error.strerror}") from error
+        return folder
+    raise UserError(f"cannot make a new run folder in {Path(root) / name}")
+
+
+def is_first_process() -> bool:
+    """Tell whether this process is rank 0, or the only one, from the launcher's variables."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))

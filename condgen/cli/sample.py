@@ -1,0 +1,111 @@
+"""`condgen sample`: images from a checkpoint alone."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from condgen.cli.errors import UserError, nearest
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Raises an error in place of printing the usage text."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise it."""
+        if message.startswith("unrecognized arguments: "):
+            given = message.removeprefix("unrecognized arguments: ").split()[0]
+            message = f"no option {given}{nearest(given.split('=')[0], self._option_string_actions)}"
+        raise UserError(f"{self.prog.removeprefix('condgen ')}: {message}")
+
+
+def parser() -> OneLineParser:
+    """Return the verb's parser."""
+    out = OneLineParser(
+        prog="condgen sample",
+        description="Generate images from a checkpoint. Rows are labels, columns are seeds.",
+        allow_abbrev=False,
+    )
+    out.add_argument("--ckpt", required=True, metavar="RUN_OR_FILE", help="a run's folder, or a checkpoint file")
+    out.add_argument("--label", metavar="A,B", help="class names or numbers; default: every class")
+    out.add_argument("--n", type=int, help="images per label; default: as many as --seeds, else 8")
+    out.add_argument("--seeds", metavar="0-15", help="one seed per image of a label, as 0-15 or 3,7,9; default 0 to n-1")
+    out.add_argument("--out", default="samples.png", help="a .png file for a grid, else a folder of single PNGs")
+    out.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="package a checkpoint may import")
+    return out
+
+
+def run(verb: str, args: list[str]) -> int:
+    """Sample and write."""
+    options = parser().parse_args(args)
+    seeds = parse_seeds(options.seeds, options.n)
+
+    import torch
+
+    from condgen.checkpoints import CheckpointError, load_model
+    from condgen.pictures import grid, save_png
+    from condgen.pixels import to_uint8
+
+    try:
+        model = load_model(options.ckpt, trusted=options.trust)
+    except CheckpointError as error:
+        raise UserError(str(error)) from error
+    names = model.cond_spec.get("label", {}).get("names", [])
+    if options.label is not None and not names:
+        raise UserError("this model takes no label; leave --label out")
+    labels = parse_labels(options.label, names)
+    repeated = torch.tensor(seeds).repeat(max(1, len(labels)))
+    cond = {"label": torch.tensor(labels).repeat_interleave(len(seeds))} if labels else {}
+    images = to_uint8(model.sample(cond, seeds=repeated)).cpu()
+    out = Path(options.out)
+    try:
+        if out.suffix.lower() == ".png":
+            save_png(grid(images, len(seeds)), out)
+        else:
+            for i, image in enumerate(images):
+                prefix = f"label={names[labels[i // len(seeds)]]}-" if labels else ""
+                save_png(image, out / f"{prefix}seed={int(repeated[i])}.png")
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror or error}") from error
+    print(f"{len(images)} images in {out}")
+    return 0
+
+
+def parse_seeds(text: str | None, n: int | None) -> list[int]:
+    """Read `0-15` or `3,7,9`; n is their number."""
+    if n is not None and n < 1:
+        raise UserError(f"--n must be at least 1, got {n}")
+    if text is None:
+        return list(range(n or 8))
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise UserError(f"--seeds takes numbers >= 0 as 0-15 or 3,7,9, got {text!r}")
+        if int(last or first) >= 2**63 or int(last or first) - int(first) >= 100_000:
+            raise UserError(f"--seeds takes at most 100000 numbers below 2^63, got {text!r}")
+        seeds += range(int(first), int(last or first) + 1)
+    if not seeds:
+        raise UserError(f"--seeds names no seed: {text!r}")
+    if n is not None and n > len(seeds):
+        raise UserError(f"--n {n} needs as many seeds, and --seeds {text} gives {len(seeds)}")
+    return seeds[:n]
+
+
+def parse_labels(text: str | None, names: Sequence[str]) -> list[int]:
+    """Read class names, or numbers where no class has that name; all classes by default."""
+    if text is None:
+        return list(range(len(names)))
+    labels = []
+    for part in text.split(","):
+        if part in names:
+            labels.append(names.index(part))
+        elif part.isdecimal() and int(part) < len(names):
+            labels.append(int(part))
+        else:
+            raise UserError(
+                f"no class {part!r}{nearest(part, names)}; give 0 to {len(names) - 1} or one of {', '.join(names[:12])}"
+            )
+    return labels
