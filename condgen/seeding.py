@@ -32,7 +32,7 @@ def seed_batch(rank: int, batch: int) -> None:
     """Seed the global generators before batch number `batch`, so that dropout too depends on its number alone."""
     seed = derive(run_seed(), rank, batch)
     torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries draw from it
     random.seed(seed)
 
 

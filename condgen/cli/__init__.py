@@ -36,12 +36,12 @@ def run(verb: str, args: list[str]) -> int:
     """Import a verb's module and run it; what a user can mend becomes one line."""
     from importlib import import_module
 
-    from condgen.cli.errors import Failure, UserError
+    from condgen.cli.errors import RunError, UserError
 
     try:
         code: int = import_module(VERBS[verb][0]).run(verb, args)
         return code
-    except (UserError, Failure) as error:
+    except (UserError, RunError) as error:
         if os.environ.get("CONDGEN_TRACEBACK"):
             raise
         return fail(str(error), 2 if isinstance(error, UserError) else 1)

@@ -10,7 +10,7 @@ class UserError(Exception):
     """Something wrong was asked for: exit code 2."""
 
 
-class Failure(Exception):
+class RunError(Exception):
     """The work was asked for rightly and failed: exit code 1."""
 
 

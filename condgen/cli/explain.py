@@ -1,7 +1,108 @@
-"""One line out of the parser's many."""
+"""One line with the nearest valid name, out of the parser's many lines."""
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Iterable
+from importlib import import_module
 
-def explain(error: BaseException, verb: str, args: list[str]) -> str:
-    return str(error)
+from condgen.cli.errors import nearest
+
+PUBLIC = ("conditions", "data", "metrics", "models", "nets", "objectives")
+
+
+def explain(error: BaseException, options: Iterable[str]) -> str:
+    """Say what is wrong with a command line or config.
+
+    Args:
+        error: What jsonargparse, or a constructor that it called, raised.
+        options: The verb's own options, such as `trainer.max_steps`.
+    """
+    text = str(error)
+    key = ".".join(re.findall(r'Parser key "([^"]+)"', text))
+    for pattern, describe in (
+        (r"unrecognized arguments: --([^\s=]+)", lambda name: unknown_option(name, options)),
+        (r"does not accept option '([^']+)'", lambda name: unknown_option(name, options)),
+        (r"arguments are required: (.+)", missing_option),
+        (r"Option '([^']+)' is not accepted", lambda name: unknown_argument(name, text, key)),
+        (r"module '([^']+' has no attribute '[^']+)'", unknown_attribute),
+        (r"No module named '([^']+)'", lambda name: f"no module {name!r}"),
+        (r"Expected a dot import path string: (\w*[A-Z.]\S*)", lambda name: unknown_class(name, key)),
+    ):
+        found = re.search(pattern, text)
+        if found:
+            return describe(found[1])
+    return wrong_value(text, key) or first_reason(text)
+
+
+def unknown_option(name: str, options: Iterable[str]) -> str:
+    """Explain a key that no part of the verb has."""
+    known = list(options)
+    group = name.partition(".")[0]
+    if group not in {option.partition(".")[0] for option in known}:
+        name, known = group, [option for option in known if "." not in option]
+    return f"no option {name!r}{nearest(name, known)}"
+
+
+def missing_option(names: str) -> str:
+    """Explain a missing model or data."""
+    name = names.split(",", maxsplit=1)[0].strip().split(".")[-1]
+    return f"{name} is missing: give --{name} CLASS, or a config that sets it"
+
+
+def unknown_argument(name: str, text: str, key: str) -> str:
+    """Explain an argument that a class does not take."""
+    classes = re.findall(r"(?:given class_path |class_path=)'([^']+)'", text)
+    path = classes[-1] if classes else ""
+    return f"{path or key} takes no {name!r}{nearest(name, parameters(path))}"
+
+
+def parameters(path: str) -> list[str]:
+    """List the arguments of a class; none if it cannot be found."""
+    module, _, name = path.rpartition(".")
+    try:
+        return list(inspect.signature(getattr(import_module(module), name)).parameters)
+    except (ImportError, AttributeError, ValueError, TypeError):
+        return []
+
+
+def unknown_attribute(found: str) -> str:
+    """Explain a class path whose module has no such class."""
+    module, name = found.split("' has no attribute '")
+    return f"no class {module}.{name}{nearest(name, public_names(module))}"
+
+
+def unknown_class(name: str, key: str) -> str:
+    """Explain a class name without a module that matches no class."""
+    names = [item for part in PUBLIC for item in public_names(f"condgen.{part}")]
+    return f"{key}: no class {name!r}{nearest(name, names)}"
+
+
+def public_names(module: str) -> list[str]:
+    """List what a module exports."""
+    try:
+        return [name for name in dir(import_module(module)) if name[0].isupper()]
+    except ImportError:
+        return []
+
+
+def wrong_value(text: str, key: str) -> str:
+    """Explain a value of the wrong type."""
+    expected = [kind for kind in re.findall(r"Expected an? <class '([^']+)'>", text) if kind != "NoneType"]
+    given = re.findall(r"Got value: ([^\n.]+)|Given value: (\S[^\n]*)", text)
+    if not expected or not key or not given:
+        return ""
+    value = next(part for part in given[0] if part)
+    if value.startswith(("Namespace", "NestedArg", "{")):
+        return ""
+    kinds = " or ".join(dict.fromkeys(kind.rpartition(".")[2] for kind in expected)).replace("Sequence", "a list")
+    return f"{key} must be {kinds}, got {value!r}"
+
+
+def first_reason(text: str) -> str:
+    """Return a constructor's own message, without the parser's frame around it."""
+    reasons = re.search(r"Errors:\s+- (.*?)(?:\n\s+- Expected a <class 'NoneType'>|\Z)", text, re.DOTALL)
+    reason = reasons[1] if reasons else text
+    reason = re.sub(r"^Type .*? expects a function or a callable class: ", "", reason, flags=re.DOTALL)
+    return re.sub(r"\. Got value: Namespace.*", "", reason, flags=re.DOTALL)

@@ -6,14 +6,14 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import yaml
 from jsonargparse import ArgumentError, Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import condgen.conditions
 import condgen.data
@@ -22,9 +22,8 @@ import condgen.models
 import condgen.nets
 import condgen.objectives  # noqa: F401 - so that classes can be named without their module
 from condgen.callbacks import Checkpoint, EvaluateSamples, RunProgress, SampleGrid, WritePredictions
-
 from condgen.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
-from condgen.cli.errors import Failure, UserError
+from condgen.cli.errors import RunError, UserError
 from condgen.cli.explain import explain
 from condgen.cli.files import find_config, is_first_process, new_run_folder
 from condgen.data import ImageDataModule
@@ -53,7 +52,14 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse without looking at the process's own command line."""
-        self.config = parser.parse_args(args)
+        try:
+            self.config = parser.parse_args(cast(list[str], args))
+        except ArgumentError as error:
+            raise UserError(explain(error, self._options())) from error
+
+    def _options(self) -> list[str]:
+        (parser,) = self._subcommand_parsers.values()
+        return [flag.removeprefix("--") for flag in parser._option_string_actions if flag.startswith("--")]
 
     def _parse_ckpt_path(self) -> None:
         """Check the checkpoint; hyperparameters in it never override the config."""
@@ -154,29 +160,46 @@ def start(verb: str, args: list[str]) -> CLI:
             save_config_callback=SaveConfigCallback,
             parser_kwargs={**strict, verb: dict(strict)},
             auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
             args=[verb, *expand_includes(args)],
         )
     except UserError:
         raise
-    except (ArgumentError, CheckpointError, ValueError, TypeError, OSError, MisconfigurationException) as error:
-        raise UserError(explain(error, verb, args)) from error
+    except CheckpointError as error:
+        raise UserError(str(error)) from error
+    except (ArgumentError, ValueError, TypeError, OSError, MisconfigurationException) as error:
+        raise UserError(explain(error, ())) from error
     execute(cli, verb)
     return cli
 
 
 def execute(cli: CLI, verb: str) -> None:
     """Run the trainer's method; expected failures become one line."""
+    if cli.trainer.is_global_zero:
+        print(summary(cli), flush=True)
     if verb in ("validate", "test"):
         cli.config[verb]["verbose"] = False
     try:
         LightningCLI._run_subcommand(cli, verb)
     except (ValueError, OSError, FloatingPointError, MisconfigurationException) as error:
-        raise Failure(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
+        raise RunError(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
     except RuntimeError as error:
         if "Error(s) in loading state_dict" in str(error):
             raise UserError(f"the checkpoint does not fit the model: {str(error).splitlines()[1].strip()}") from error
         raise
-    print(f"run folder: {cli.run_folder}")
+    if cli.trainer.is_global_zero:
+        print(f"run folder   {cli.run_folder}")
+
+
+def summary(cli: CLI) -> str:
+    """Say what runs on what."""
+    count = sum(p.numel() for p in cli.model.parameters() if p.requires_grad)
+    device = cli.trainer.strategy.root_device.type
+    return (
+        f"{type(cli.model).__name__} with {count:,} trained parameters on {type(cli.datamodule).__name__} "
+        f"{'x'.join(map(str, cli.datamodule.image_shape))}, {cli.trainer.world_size} x {device}, "
+        f"precision {cli.trainer.precision}, seed {os.environ.get('PL_GLOBAL_SEED')}"
+    )
 
 
 def expand_includes(args: list[str]) -> list[str]:
@@ -217,4 +240,6 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*lightning_logs.*")
+    warnings.filterwarnings("ignore", message=".*modules? in eval mode.*")  # the averaged net
+    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")  # batches count, not epochs
+    warnings.filterwarnings("ignore", message=".*The dirpath has changed.*")  # each run has a folder of its own

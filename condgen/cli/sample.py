@@ -31,7 +31,9 @@ def parser() -> OneLineParser:
     out.add_argument("--ckpt", required=True, metavar="RUN_OR_FILE", help="a run's folder, or a checkpoint file")
     out.add_argument("--label", metavar="A,B", help="class names or numbers; default: every class")
     out.add_argument("--n", type=int, help="images per label; default: as many as --seeds, else 8")
-    out.add_argument("--seeds", metavar="0-15", help="one seed per image of a label, as 0-15 or 3,7,9; default 0 to n-1")
+    out.add_argument(
+        "--seeds", metavar="0-15", help="one seed per image of a label, as 0-15 or 3,7,9; default 0 to n-1"
+    )
     out.add_argument("--out", default="samples.png", help="a .png file for a grid, else a folder of single PNGs")
     out.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="package a checkpoint may import")
     return out

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from condgen.types import CondDims, CondSpec, Condition, Encoded
+from condgen.types import CondDims, Condition, CondSpec, Encoded
 
 
 class ConditionEncoder(nn.Module, ABC):

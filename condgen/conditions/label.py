@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from condgen.conditions.base import ConditionEncoder
-from condgen.types import CondDims, CondSpec, Condition, Encoded
+from condgen.types import CondDims, Condition, CondSpec, Encoded
 
 
 class LabelEncoder(ConditionEncoder):

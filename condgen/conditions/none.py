@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from condgen.conditions.base import ConditionEncoder
-from condgen.types import CondDims, CondSpec, Condition, Encoded
+from condgen.types import CondDims, Condition, CondSpec, Encoded
 
 
 class NoCondition(ConditionEncoder):

@@ -23,9 +23,7 @@ class Digits(ImageDataModule):
     image_shape = (1, 8, 8)
     sizes = (1077, 360, 360)
 
-    def __init__(
-        self, batch_size: int = 64, eval_batch_size: int = 360, augment: Augmentation | None = None
-    ) -> None:
+    def __init__(self, batch_size: int = 64, eval_batch_size: int = 360, augment: Augmentation | None = None) -> None:
         super().__init__(batch_size, eval_batch_size, augment)
         self.cond_spec = {"label": {"names": [str(digit) for digit in range(10)]}}
 

@@ -36,7 +36,8 @@ class BatchLoader:
     last incomplete one is dropped, unless the set is smaller than one batch. Evaluation: places rank, rank + world,
     ... in order, each once, nothing padded or dropped.
 
-    Its state is the number of batches since the start, so that an interrupted epoch goes on where it stopped.
+    Its state is the number of batches since the start: an epoch that was interrupted, or cut short by
+    `limit_train_batches`, goes on where it stopped.
     """
 
     def __init__(self, images: ImageSet, batch_size: int, *, shuffle: bool, rank: int = 0, world_size: int = 1) -> None:
@@ -50,21 +51,17 @@ class BatchLoader:
         self.rank = rank
         self.world_size = world_size
         self.batches = 0
-        self._resumed = False
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch of this rank."""
         if self.shuffle:
             return len(self.images) // (self.batch_size * self.world_size)
         mine = (len(self.images) - self.rank + self.world_size - 1) // self.world_size
-        return -(-mine // self.batch_size)
+        return (mine + self.batch_size - 1) // self.batch_size
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield the rest of an epoch that was resumed, or the next whole one."""
-        epoch, start = divmod(self.batches, len(self))
-        if start and not self._resumed:
-            epoch, start = epoch + 1, 0
-        self._resumed = False
+        """Yield the rest of the epoch that the position lies in, or all batches of an evaluation."""
+        epoch, start = divmod(self.batches, len(self)) if self.shuffle else (0, 0)
         for batch, index in enumerate(self.epoch_order(epoch)[start:], start=epoch * len(self) + start):
             self.batches = batch + 1
             rows = self.images.take(index)
@@ -85,4 +82,3 @@ class BatchLoader:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go to a position."""
         self.batches = state["batches"]
-        self._resumed = True

@@ -43,10 +43,10 @@ class MNIST(ImageDataModule):
 
     def prepare_data(self) -> None:
         """Download once per machine, if asked for and needed."""
-        from torchvision.datasets import MNIST as Source
+        from torchvision import datasets
 
         try:
-            Source(self.root, train=True, download=self.download)
+            datasets.MNIST(self.root, train=True, download=self.download)
         except RuntimeError as error:
             folder = Path(self.root).resolve() / "MNIST" / "raw"
             raise FileNotFoundError(
@@ -55,9 +55,9 @@ class MNIST(ImageDataModule):
 
     def load(self, split: Split) -> ImageSet:
         """Read one split."""
-        from torchvision.datasets import MNIST as Source
+        from torchvision import datasets
 
-        source = Source(self.root, train=split != "test", download=False)
+        source = datasets.MNIST(self.root, train=split != "test", download=False)
         images = ImageSet(F.pad(source.data.unsqueeze(1), (2, 2, 2, 2)), {"label": source.targets.long()})
         if split == "test":
             return images

@@ -55,11 +55,13 @@ def frechet_distance(mean_1: Tensor, cov_1: Tensor, mean_2: Tensor, cov_2: Tenso
     else:
         trace_root = torch.linalg.eigvalsh(factor.T @ cov_2 @ factor).clamp_(min=0).sqrt().sum()
     distance = (mean_1 - mean_2).square().sum() + cov_1.trace() + cov_2.trace() - 2 * trace_root
-    return distance.clamp(min=0)
+    clamped: Tensor = distance.clamp(min=0)
+    return clamped
 
 
 def square_root_factor(cov: Tensor) -> Tensor:
     """Return A with A A' = cov for a positive semi-definite matrix; eigenvalues lost to rounding count as 0."""
     values, vectors = torch.linalg.eigh(cov)
     noise = values[-1].abs() * len(values) * torch.finfo(values.dtype).eps
-    return vectors * torch.where(values > noise, values, 0).sqrt()
+    factor: Tensor = vectors * torch.where(values > noise, values, 0).sqrt()
+    return factor

@@ -24,7 +24,7 @@ class PRDC(FeatureStore):
         draws: Number of random draws.
     """
 
-    better = dict.fromkeys(NAMES, "higher")  # noqa: RUF012
+    better = dict.fromkeys(NAMES, "higher")
 
     def __init__(self, k: int = 5, subset_size: int | None = None, draws: int = 10) -> None:
         super().__init__()
@@ -48,8 +48,7 @@ class PRDC(FeatureStore):
         source = generator("prdc")
         total = torch.zeros(4, dtype=torch.float64)
         for _ in range(self.draws):
-            subsets = (pick(side, size, source) for side in (real, fake))
-            total += prdc(*subsets, self.k).cpu()
+            total += prdc(pick(real, size, source), pick(fake, size, source), self.k).cpu()
         return dict(zip(NAMES, total / self.draws, strict=True))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import lightning as L
 import torch
@@ -28,7 +28,7 @@ from condgen.nets import (
 )
 from condgen.objectives import AdversarialLoss, NonSaturating, Penalty, Wasserstein
 from condgen.seeding import generator, run_seed
-from condgen.types import Batch, CondSpec, Condition, Shape
+from condgen.types import Batch, Condition, CondSpec, Shape
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -61,13 +61,14 @@ class AdversarialModel(GenerativeModel):
         sample_chunk: Images per net evaluation in `sample`.
     """
 
-    default_generator: ClassVar[NetFactory]
-    default_discriminator: ClassVar[NetFactory]
+    default_generator: ClassVar[type[nn.Module]]
+    default_discriminator: ClassVar[type[nn.Module]]
 
     def __init__(
         self,
         image_shape: Shape,
         cond_spec: CondSpec,
+        *,
         generator: NetFactory | None = None,
         discriminator: NetFactory | None = None,
         encoder: EncoderFactory = LabelEncoder,
@@ -85,7 +86,6 @@ class AdversarialModel(GenerativeModel):
         sample_chunk: int = 64,
     ) -> None:
         super().__init__(image_shape, cond_spec, sample_chunk)
-        self.save_hyperparameters()
         self.automatic_optimization = False
         check_numbers(discriminator_steps, accumulate_grad_batches, gradient_clip_val, classifier_weight)
         if isinstance(loss, Wasserstein) and penalty is None:
@@ -96,9 +96,7 @@ class AdversarialModel(GenerativeModel):
         self.penalty = penalty
         self.classifier_weight = classifier_weight
         self.generator_optimizer = generator_optimizer or partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
-        self.discriminator_optimizer = discriminator_optimizer or partial(
-            torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999)
-        )
+        self.discriminator_optimizer = discriminator_optimizer or partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
         self.schedule = schedule
         self.discriminator_steps = discriminator_steps
         self.gradient_clip_val = gradient_clip_val
@@ -116,8 +114,8 @@ class AdversarialModel(GenerativeModel):
         discriminator_encoder: EncoderFactory,
         ema_half_life: float | None,
     ) -> None:
-        make_generator = generator or type(self).default_generator
-        make_discriminator = discriminator or type(self).default_discriminator
+        make_generator: NetFactory = generator or type(self).default_generator
+        make_discriminator: NetFactory = discriminator or type(self).default_discriminator
         encoder_g, encoder_d = encoder(self.cond_spec), discriminator_encoder(self.cond_spec)
         num_classes = len(self.cond_spec["label"]["names"]) if self.classifier_weight else 0
         net_d = make_discriminator(self.image_shape, encoder_d.dims)
@@ -163,14 +161,14 @@ class AdversarialModel(GenerativeModel):
         if self.gradient_clip_val is not None and fused and self.trainer.precision == "16-mixed":
             raise ValueError("gradient_clip_val with precision 16-mixed needs optimizers with fused: false")
 
-    def train_on(self, batch: Batch, batch_idx: int) -> None:
+    def train_on(self, batch: Batch) -> None:
         """Take the discriminator's turn, and the generator's when it is due."""
         optimizer_g, optimizer_d = cast(list[LightningOptimizer], self.optimizers())
         count_batch(self.trainer, optimizer_g, optimizer_d)
         if self.schedule is not None:
             self.schedule.apply(optimizer_g.optimizer, self.images_seen)
             self.schedule.apply(optimizer_d.optimizer, self.images_seen)
-        window_ends = (batch_idx + 1) % self.accumulate_grad_batches == 0 or self.trainer.is_last_batch
+        window_ends = self._window_ends()
         generator_is_due = (self.discriminator_updates + 1) % self.discriminator_steps == 0
 
         self._backward(self.discriminator_loss(batch), optimizer_d, window_ends)
@@ -181,6 +179,12 @@ class AdversarialModel(GenerativeModel):
             self.generator_updates += window_ends
             if window_ends:
                 self._update_ema(self.images_seen + self.num_images(batch))
+
+    def _window_ends(self) -> bool:
+        """Tell whether this batch is the last of its accumulation window; it is a function of its number alone."""
+        per_epoch = self.trainer.num_training_batches
+        place = self.batches_seen % int(per_epoch) if per_epoch < float("inf") else self.batches_seen
+        return (place + 1) % self.accumulate_grad_batches == 0 or place + 1 == per_epoch
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         """Judge real images and generated ones under the same conditions."""
@@ -293,9 +297,10 @@ def count_batch(trainer: L.Trainer, *optimizers: LightningOptimizer) -> None:
     Lightning advances it at each step of each optimizer, so with two of them `max_steps` would stop at half the
     batches. It sets these private hooks again at every batch; a test holds global_step to the number of batches.
     """
+    profiler = cast(Any, trainer).profiler
     for optimizer in optimizers:
-        optimizer._on_before_step = partial(trainer.profiler.start, "optimizer_step")
-        optimizer._on_after_step = partial(trainer.profiler.stop, "optimizer_step")
+        optimizer._on_before_step = partial(profiler.start, "optimizer_step")
+        optimizer._on_after_step = partial(profiler.stop, "optimizer_step")
     progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
     progress.increment_ready()
     progress.increment_completed()

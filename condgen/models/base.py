@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self, cast
 
 import lightning as L
 import torch
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from condgen import __version__
 from condgen.conditions import ConditionEncoder, check_condition
-from condgen.models.plain import class_path, to_plain
+from condgen.models.plain import class_path, constructor_arguments
 from condgen.pixels import check_range, check_shape, to_uint8
 from condgen.seeding import MAX_SEED, noise_per_seed, run_seed, seed_batch
-from condgen.types import Batch, CondSpec, Condition, Encoded, Shape
+from condgen.types import Batch, Condition, CondSpec, Encoded, Shape
 
 
 class ConditionedNet(nn.Module):
@@ -36,8 +36,7 @@ class ConditionedNet(nn.Module):
 class GenerativeModel(L.LightningModule, ABC):
     """Base of all families: `prior`, `sample`, progress in images, checked batches, plain checkpoints.
 
-    A family defines `sampling_net`, `prior_shape`, `generate` and `train_on`; it calls `self.save_hyperparameters()`
-    in its constructor.
+    A family defines `sampling_net`, `averaged`, `prior_shape`, `generate` and `train_on`.
 
     Args:
         image_shape: (C, H, W), from the data module.
@@ -46,8 +45,19 @@ class GenerativeModel(L.LightningModule, ABC):
             on what else was asked for.
     """
 
+    init_args: dict[str, Any]
+    """The constructor's arguments in plain values, as a checkpoint keeps them."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Note the constructor's arguments; without any, a copy or an unpickled model is being made."""
+        model = super().__new__(cls)
+        if args or kwargs:
+            model.__dict__["init_args"] = constructor_arguments(cls, args, kwargs)
+        return model
+
     def __init__(self, image_shape: Shape, cond_spec: CondSpec, sample_chunk: int) -> None:
         super().__init__()
+        self.save_hyperparameters(self.init_args)
         if sample_chunk < 1:
             raise ValueError(f"sample_chunk must be at least 1, got {sample_chunk}")
         self.image_shape: Shape = (image_shape[0], image_shape[1], image_shape[2])
@@ -134,7 +144,7 @@ class GenerativeModel(L.LightningModule, ABC):
     # ------------------------------------------------------------------ training
 
     @abstractmethod
-    def train_on(self, batch: Batch, batch_idx: int) -> Tensor | None:
+    def train_on(self, batch: Batch) -> Tensor | None:
         """Do the work of one training batch; return the loss under automatic optimisation."""
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -146,7 +156,7 @@ class GenerativeModel(L.LightningModule, ABC):
         check_shape(batch["image"], self.image_shape)
         if self.device.type == "cpu":  # elsewhere a look at the values would make the host wait
             check_range(batch["image"])
-        loss = self.train_on(batch, batch_idx)
+        loss = self.train_on(batch)
         self.batches_seen += 1
         self.images_seen += self.num_images(batch)
         self._log_losses()
@@ -168,7 +178,7 @@ class GenerativeModel(L.LightningModule, ABC):
 
     def _log_losses(self) -> None:
         """Hand the last losses to the loggers every `log_every_n_steps` batches, against images seen."""
-        if self.batches_seen % self.trainer.log_every_n_steps or not self.losses:
+        if self.batches_seen % log_interval(self.trainer) or not self.losses:
             return
         values = dict(zip(self.losses, torch.stack([*self.losses.values()]).tolist(), strict=True))
         for name, value in values.items():
@@ -177,7 +187,9 @@ class GenerativeModel(L.LightningModule, ABC):
                     f"{name} is {value} at batch {self.batches_seen}; training stops. "
                     "Lower the learning rate, or clip with model.gradient_clip_val"
                 )
-        self.log_dict({name.removeprefix("train/"): value for name, value in values.items()}, prog_bar=True, logger=False)
+        self.log_dict(
+            {name.removeprefix("train/"): value for name, value in values.items()}, prog_bar=True, logger=False
+        )
         self.log_metrics(values)
 
     def log_metrics(self, values: Mapping[str, float]) -> None:
@@ -186,13 +198,6 @@ class GenerativeModel(L.LightningModule, ABC):
             logger.log_metrics(dict(values), step=self.images_seen)
 
     # ------------------------------------------------------------------ checkpoints
-
-    @property
-    def init_args(self) -> dict[str, Any]:
-        """The constructor's arguments in plain values."""
-        given = {key: value for key, value in self.hparams.items() if not key.startswith("_")}
-        given |= {"image_shape": self.image_shape, "cond_spec": self.cond_spec}
-        return {key: to_plain(value, key) for key, value in given.items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write what the checkpoint is, in plain values."""
@@ -214,6 +219,11 @@ class GenerativeModel(L.LightningModule, ABC):
     def progress(self) -> dict[str, int]:
         """Return the counters that a checkpoint keeps."""
         return {"batches_seen": self.batches_seen, "images_seen": self.images_seen}
+
+
+def log_interval(trainer: L.Trainer) -> int:
+    """Return the number of batches between two entries of the logs."""
+    return cast(Any, trainer).log_every_n_steps or 1  # set by a connector, unknown to the type checker
 
 
 @contextmanager

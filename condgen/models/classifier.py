@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
+from condgen.models.base import log_interval
 from condgen.models.schedule import Schedule
 from condgen.nets import ConvClassifier
 from condgen.seeding import seed_batch
@@ -34,13 +35,13 @@ class Classifier(L.LightningModule):
         self,
         image_shape: Shape,
         cond_spec: CondSpec,
+        *,
         net: ClassifierFactory = ConvClassifier,
         lr: float = 2e-3,
         weight_decay: float = 1e-2,
         schedule: Schedule | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
         if "label" not in cond_spec:
             raise ValueError("a classifier needs the condition 'label', which the data does not offer")
         self.net = net(image_shape, len(cond_spec["label"]["names"]))
@@ -61,7 +62,7 @@ class Classifier(L.LightningModule):
         """Return the cross-entropy."""
         self.images_seen += len(batch["image"]) * self.trainer.world_size
         loss = F.cross_entropy(self.net(batch["image"]), batch["cond"]["label"])
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+        if (self.global_step + 1) % log_interval(self.trainer) == 0:
             self.log("train/loss", loss, prog_bar=True)
         return loss
 

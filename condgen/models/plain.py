@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
+from inspect import Parameter, signature
 from typing import Any
 
 PLAIN = (str, int, float, bool, type(None))
@@ -27,8 +28,10 @@ def to_plain(value: Any, name: str = "argument") -> Any:
         return [to_plain(item, name) for item in value]
     if isinstance(value, type):
         return {"class_path": class_path(value)}
-    if isinstance(value, partial) and isinstance(value.func, type) and not value.args:
-        return {"class_path": class_path(value.func), "init_args": to_plain(value.keywords, name)}
+    if isinstance(value, partial):
+        classes = [item for item in (value.func, *value.args) if isinstance(item, type)]  # jsonargparse adds a wrapper
+        if len(classes) == 1:
+            return {"class_path": class_path(classes[0]), "init_args": to_plain(value.keywords, name)}
     if is_dataclass(value):
         init_args = {field.name: getattr(value, field.name) for field in fields(value)}
         return {"class_path": class_path(type(value)), "init_args": to_plain(init_args, name)}
@@ -36,6 +39,17 @@ def to_plain(value: Any, name: str = "argument") -> Any:
         f"{name}={value!r} cannot be written to a checkpoint; pass a class, functools.partial(Class, key=value), a "
         "dataclass or plain values"
     )
+
+
+def constructor_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return all arguments of a constructor call, defaults included, in plain values."""
+    call = signature(cls).bind(*args, **kwargs)
+    call.apply_defaults()
+    kinds = {name: parameter.kind for name, parameter in call.signature.parameters.items()}
+    given = {name: value for name, value in call.arguments.items() if kinds[name] is not Parameter.VAR_KEYWORD}
+    for name in call.arguments.keys() - given.keys():
+        given |= call.arguments[name]
+    return {name: to_plain(value, name) for name, value in given.items()}
 
 
 def class_path(cls: type) -> str:

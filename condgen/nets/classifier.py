@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from condgen.nets.layers import require_positive
 from condgen.types import Shape
 
 
@@ -25,16 +26,18 @@ class ConvClassifier(nn.Module):
         self,
         shape: Shape,
         num_classes: int,
+        *,
         widths: Sequence[int] = (32, 64),
         feature_dim: int = 128,
         dropout: float = 0.3,
     ) -> None:
         super().__init__()
+        require_positive(widths=widths, feature_dim=feature_dim)
         channels, height, width = shape
         halvings = len(widths)
         if height % 2**halvings or width % 2**halvings:
             raise ValueError(f"{halvings} widths need sides divisible by {2**halvings}, got {height}x{width}")
-        self.shape = tuple(shape)
+        self.shape: Shape = (channels, height, width)
         self.feature_dim = feature_dim
         layers: list[nn.Module] = []
         for before, after in pairwise((channels, *widths)):

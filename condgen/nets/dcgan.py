@@ -6,7 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as spectrally_normalised
 
-from condgen.nets.layers import ConditionalBatchNorm2d, Head, Judgement, append_vector, require_routes
+from condgen.nets.layers import (
+    ConditionalBatchNorm2d,
+    Head,
+    Judgement,
+    append_vector,
+    require_positive,
+    require_routes,
+)
 from condgen.types import CondDims, Encoded, Shape
 
 
@@ -45,6 +52,7 @@ class DCGANGenerator(nn.Module):
         self,
         shape: Shape,
         dims: CondDims,
+        *,
         latent_dim: int = 64,
         width: int = 32,
         concat: bool = True,
@@ -54,6 +62,7 @@ class DCGANGenerator(nn.Module):
         require_routes(self, dims, "vector")
         if dims.vector and not (concat or conditional_norm):
             raise ValueError("DCGANGenerator has no use for the condition: set concat or conditional_norm")
+        require_positive(latent_dim=latent_dim, width=width)
         doublings = num_doublings(shape)
         widths = [width * min(8, 2**i) for i in reversed(range(doublings))]
         norm_dims = dims if conditional_norm else CondDims()
@@ -92,6 +101,7 @@ class DCGANDiscriminator(nn.Module):
         self,
         shape: Shape,
         dims: CondDims,
+        *,
         width: int = 32,
         projection: bool = False,
         spectral_norm: bool = False,
@@ -100,6 +110,7 @@ class DCGANDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         require_routes(self, dims, "vector")
+        require_positive(width=width)
         doublings = num_doublings(shape)
         widths = [width * min(8, 2**i) for i in range(doublings)]
         self.projection = projection

@@ -33,4 +33,3 @@ class EMA(nn.Module):
         torch._foreach_lerp_(list(self.net.parameters()), list(net.parameters()), weight)
         for averaged, current in zip(self.net.buffers(), net.buffers(), strict=True):
             averaged.copy_(current)
-

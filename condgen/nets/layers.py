@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -28,6 +28,14 @@ def require_routes(net: nn.Module, dims: CondDims, *used: str) -> None:
             raise ValueError(
                 f"{type(net).__name__} cannot use the condition's {route!r} route; it uses {', '.join(used) or 'none'}"
             )
+
+
+def require_positive(**numbers: int | Sequence[int]) -> None:
+    """Refuse a width that is not at least 1, or a list without one, naming the argument."""
+    for name, value in numbers.items():
+        widths = [value] if isinstance(value, int) else list(value)
+        if not widths or min(widths) < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def append_vector(x: Tensor, cond: Encoded) -> Tensor:

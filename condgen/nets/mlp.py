@@ -9,7 +9,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from condgen.nets.layers import Head, Judgement, append_vector, require_routes
+from condgen.nets.layers import Head, Judgement, append_vector, require_positive, require_routes
 from condgen.types import CondDims, Encoded, Shape
 
 
@@ -28,12 +28,14 @@ class MLPGenerator(nn.Module):
         self,
         shape: Shape,
         dims: CondDims,
+        *,
         latent_dim: int = 64,
         hidden: Sequence[int] = (256, 512),
         batch_norm: bool = True,
     ) -> None:
         super().__init__()
         require_routes(self, dims, "vector")
+        require_positive(latent_dim=latent_dim, hidden=hidden)
         self.shape = tuple(shape)
         self.latent_dim = latent_dim
         layers: list[nn.Module] = []
@@ -45,7 +47,8 @@ class MLPGenerator(nn.Module):
 
     def forward(self, z: Tensor, cond: Encoded) -> Tensor:
         """Map z (N, latent_dim) to images (N, C, H, W) in [-1, 1]."""
-        return torch.tanh(self.layers(append_vector(z, cond))).unflatten(1, self.shape)
+        image: Tensor = torch.tanh(self.layers(append_vector(z, cond))).unflatten(1, self.shape)
+        return image
 
 
 class MLPDiscriminator(nn.Module):
@@ -63,12 +66,14 @@ class MLPDiscriminator(nn.Module):
         self,
         shape: Shape,
         dims: CondDims,
+        *,
         hidden: Sequence[int] = (512, 256),
         dropout: float = 0.3,
         projection: bool = False,
     ) -> None:
         super().__init__()
         require_routes(self, dims, "vector")
+        require_positive(hidden=hidden)
         self.projection = projection
         self.feature_dim = hidden[-1]
         layers: list[nn.Module] = []

@@ -121,7 +121,7 @@ class GradientPenalty(Penalty):
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor, source: torch.Generator) -> Tensor:
         """Pull the gradient norm to 1 on straight lines between pairs."""
         share = torch.rand((len(real), 1, 1, 1), generator=source, device=real.device)
-        norm = gradient(critic, torch.lerp(real, fake, share)).flatten(1).norm(dim=1)
+        norm: Tensor = torch.linalg.vector_norm(gradient(critic, torch.lerp(real, fake, share)).flatten(1), dim=1)
         return self.weight * self.every * (norm - 1.0).square().mean()
 
 

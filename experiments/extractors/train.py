@@ -54,7 +54,7 @@ def train(name: str, root: str, seed: int) -> tuple[Classifier, dict[str, Any]]:
     num_images = len(data.images("train"))
     net = partial(ConvClassifier, widths=recipe.widths)
     model = Classifier(
-        data.image_shape, data.cond_spec, net, lr=3e-3, schedule=CosineDecay(stop=num_images * recipe.epochs)
+        data.image_shape, data.cond_spec, net=net, lr=3e-3, schedule=CosineDecay(stop=num_images * recipe.epochs)
     )
     trainer = L.Trainer(
         max_epochs=recipe.epochs,
@@ -87,8 +87,8 @@ def main() -> None:
             card = {
                 "name": args.name,
                 "data": f"{args.name}, training split",
-                "image_shape": model.hparams["image_shape"],
-                "num_classes": len(model.hparams["cond_spec"]["label"]["names"]),
+                "image_shape": model.net.shape,
+                "num_classes": model.net.head.out_features,
                 "net": {"widths": RECIPES[args.name].widths},
                 "seed": seed,
                 "test_accuracy": row["test_accuracy"],

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+
+from condgen.data import Digits
+from condgen.models import CGAN
+from condgen.nets import MLPDiscriminator, MLPGenerator
+
+REPO = Path(__file__).parent.parent
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> Iterator[None]:
+    before = os.environ.get("PL_GLOBAL_SEED")
+    L.seed_everything(0, verbose=False)
+    yield
+    os.environ.pop("PL_GLOBAL_SEED", None)
+    if before is not None:
+        os.environ["PL_GLOBAL_SEED"] = before
+
+
+@pytest.fixture(scope="session")
+def digits() -> Digits:
+    return Digits()
+
+
+@pytest.fixture
+def make_trainer(tmp_path: Path) -> Callable[..., L.Trainer]:
+    def make(**kwargs: Any) -> L.Trainer:
+        settings: dict[str, Any] = {
+            "accelerator": "cpu",
+            "devices": 1,
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "limit_val_batches": 0,
+            "num_sanity_val_steps": 0,
+            "default_root_dir": tmp_path,
+        }
+        return L.Trainer(**settings | kwargs)
+
+    return make
+
+
+def small_cgan(digits: Digits, **kwargs: Any) -> CGAN:
+    """A CGAN without dropout that trains in milliseconds."""
+    settings: dict[str, Any] = {
+        "generator": partial(MLPGenerator, latent_dim=8, hidden=(16,)),
+        "discriminator": partial(MLPDiscriminator, hidden=(16,), dropout=0.0),
+    }
+    return CGAN(digits.image_shape, digits.cond_spec, **settings | kwargs)
+
+
+def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    mine, other = a.state_dict(), b.state_dict()
+    return mine.keys() == other.keys() and all(torch.equal(mine[key], other[key]) for key in mine)
+
+
+def mnist_root() -> Path:
+    """The folder of MNIST's files, from CONDGEN_MNIST or the places where it usually is."""
+    for folder in (os.environ.get("CONDGEN_MNIST", ""), REPO / "data", REPO.parent / "shared" / "data"):
+        if folder and (Path(folder) / "MNIST" / "raw").is_dir():
+            return Path(folder)
+    pytest.skip("MNIST is not here; set CONDGEN_MNIST to the folder that holds MNIST/raw")

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from condgen.nets import (
+    EMA,
+    ConvClassifier,
+    DCGANDiscriminator,
+    DCGANGenerator,
+    MLPDiscriminator,
+    MLPGenerator,
+)
+from condgen.nets.dcgan import num_doublings
+from condgen.nets.layers import ConditionalBatchNorm2d
+from condgen.types import CondDims, Encoded
+
+DIMS = CondDims(vector=4)
+GENERATORS: list[Callable[..., nn.Module]] = [
+    MLPGenerator,
+    partial(MLPGenerator, batch_norm=False),
+    DCGANGenerator,
+    partial(DCGANGenerator, conditional_norm=False),
+    partial(DCGANGenerator, concat=False),
+]
+DISCRIMINATORS: list[Callable[..., nn.Module]] = [
+    MLPDiscriminator,
+    partial(MLPDiscriminator, projection=True),
+    DCGANDiscriminator,
+    partial(DCGANDiscriminator, projection=True, spectral_norm=True),
+    partial(DCGANDiscriminator, batch_norm=True),
+]
+
+
+def vectors(count: int) -> Encoded:
+    return Encoded(vector=torch.eye(4)[torch.arange(count) % 4])
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 16, 16), (1, 32, 32)])
+@pytest.mark.parametrize("make", GENERATORS)
+def test_generators_make_images_that_the_condition_changes(make: Callable[..., nn.Module], shape: tuple) -> None:
+    net = make(shape, DIMS)
+    if isinstance(net, DCGANGenerator):
+        for norm in net.norms:  # zero at the start, so that training begins from the plain norm
+            if norm.affine is not None:
+                nn.init.normal_(norm.affine.weight)
+    net.eval()
+    z = torch.randn(1, net.latent_dim).expand(4, -1)
+    images = net(z, vectors(4))
+    assert images.shape == (4, *shape)
+    assert images.abs().max() <= 1.0
+    assert (images[0] - images[1]).abs().max() > 1e-4
+    if "batch_norm=False" not in str(make):
+        assert net(z, Encoded(torch.zeros(4, 4))).shape == images.shape
+
+
+@pytest.mark.parametrize("make", DISCRIMINATORS)
+def test_discriminators_judge_image_and_condition(make: Callable[..., nn.Module]) -> None:
+    net = make((1, 16, 16), DIMS).eval()
+    image = torch.rand(1, 1, 16, 16).expand(4, -1, -1, -1)
+    logits, features = net(image, vectors(4))
+    assert logits.shape == (4,)
+    assert features.shape == (4, net.feature_dim)
+    assert (logits[0] - logits[1]).abs() > 1e-7
+
+
+def test_projection_is_the_inner_product_of_embedding_and_features() -> None:
+    net = DCGANDiscriminator((1, 8, 8), DIMS, projection=True).eval()
+    image = torch.rand(4, 1, 8, 8)
+    logits, features = net(image, vectors(4))
+    psi = features @ net.head.linear.weight[0] + net.head.linear.bias
+    embedded = net.head.embed.weight.T[torch.arange(4)]
+    torch.testing.assert_close(logits, psi + (embedded * features).sum(dim=1))
+
+
+def test_spectral_norm_bounds_every_layer() -> None:
+    net = DCGANDiscriminator((1, 16, 16), DIMS, projection=True, spectral_norm=True)
+    for _ in range(30):
+        net(torch.rand(2, 1, 16, 16), vectors(2))
+    weights = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert len(weights) == 4
+    for weight in weights:
+        assert float(torch.linalg.matrix_norm(weight.detach().flatten(1), 2)) == pytest.approx(1.0, abs=0.02)
+
+
+def test_conditional_batch_norm_normalises_then_scales() -> None:
+    norm = ConditionalBatchNorm2d(3, DIMS)
+    nn.init.normal_(norm.affine.weight)
+    x, cond = torch.randn(8, 3, 5, 5) * 4 + 2, vectors(8)
+    gain, bias = norm.affine(cond.vector)[:, :, None, None].chunk(2, dim=1)
+    plain = nn.functional.batch_norm(x, None, None, training=True)
+    torch.testing.assert_close(norm(x, cond), plain * (1 + gain) + bias)
+
+
+@pytest.mark.parametrize(("side", "doublings"), [(8, 1), (16, 2), (32, 3), (64, 4), (128, 5)])
+def test_dcgan_sizes(side: int, doublings: int) -> None:
+    assert num_doublings((1, side, side)) == doublings
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 4, 4), (3, 32, 16), (1, 12, 12), (1, 0, 0)])
+@pytest.mark.parametrize("make", [DCGANGenerator, DCGANDiscriminator])
+def test_dcgan_refuses_other_sizes(make: type[nn.Module], shape: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match=f"8, 16, 32, 64 ... pixels, got {shape[1]}x{shape[2]}"):
+        make(shape, DIMS)
+
+
+def test_unusable_routes_and_widths_are_refused() -> None:
+    for make in (MLPGenerator, MLPDiscriminator, DCGANGenerator, DCGANDiscriminator):
+        with pytest.raises(ValueError, match="cannot use the condition's 'tokens' route"):
+            make((1, 8, 8), CondDims(tokens=8))
+    with pytest.raises(ValueError, match="latent_dim must be at least 1, got -3"):
+        MLPGenerator((1, 8, 8), DIMS, latent_dim=-3)
+    with pytest.raises(ValueError, match="hidden must be at least 1"):
+        MLPDiscriminator((1, 8, 8), DIMS, hidden=())
+    with pytest.raises(ValueError, match="no use for the condition"):
+        DCGANGenerator((1, 8, 8), DIMS, concat=False, conditional_norm=False)
+    with pytest.raises(ValueError, match="projection needs a condition"):
+        DCGANDiscriminator((1, 8, 8), CondDims(), projection=True)
+    with pytest.raises(ValueError, match="divisible by 8, got 28x28"):
+        ConvClassifier((1, 28, 28), 10, widths=(4, 4, 4))
+
+
+def test_ema_follows_the_closed_form_and_copies_buffers() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    start = net[0].weight.detach().clone()
+    ema = EMA(net, half_life=100.0)
+    with torch.no_grad():
+        net[0].weight.fill_(5.0)
+        net[1].running_mean.fill_(3.0)
+    seen = 1_000_000
+    for _ in range(4):
+        ema.update(net, images=25, images_seen=seen)
+    torch.testing.assert_close(ema.net[0].weight, 0.5 * start + 0.5 * 5.0)
+    assert torch.equal(ema.net[1].running_mean, net[1].running_mean)
+    assert not any(p.requires_grad for p in ema.parameters())
+
+
+def test_ema_forgets_the_initial_weights_early() -> None:
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(net.weight, 100.0)
+    ema = EMA(net, half_life=1e9)
+    nn.init.constant_(net.weight, 0.0)
+    for images_seen in range(64, 64 * 200, 64):
+        ema.update(net, images=64, images_seen=images_seen)
+    assert float(ema.net.weight) < 1e-3
+    with pytest.raises(ValueError, match="ema_half_life"):
+        EMA(net, half_life=0)

@@ -1,0 +1,124 @@
+"""Image i depends only on its seed, its condition and the model."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import small_cgan
+from torch import nn
+
+from condgen.conditions import NoCondition
+from condgen.data import Digits
+from condgen.models import CGAN, DCGAN, GenerativeModel
+from condgen.pixels import to_uint8
+
+
+@pytest.fixture(params=[CGAN, DCGAN])
+def model(request: pytest.FixtureRequest, digits: Digits) -> GenerativeModel:
+    out = request.param(digits.image_shape, digits.cond_spec, sample_chunk=16)
+    for module in out.modules():  # at the start the conditional norms ignore the condition
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.2)
+    return out
+
+
+def label(*values: int) -> dict[str, torch.Tensor]:
+    return {"label": torch.tensor(values)}
+
+
+def test_an_image_does_not_depend_on_its_company(model: GenerativeModel) -> None:
+    alone = to_uint8(model.sample(label(3), seeds=torch.tensor([7])))[0]
+    five = to_uint8(model.sample(label(1, 9, 3, 3, 0), seeds=torch.tensor([7, 0, 7, 8, 7])))
+    many = to_uint8(model.sample(label(*[3] * 64), seeds=torch.arange(64)))
+    assert torch.equal(five[2], alone)
+    assert torch.equal(many[7], alone)
+    assert not torch.equal(five[3], alone)
+
+
+def test_condition_and_seed_both_change_the_image(model: GenerativeModel) -> None:
+    images = model.sample(label(3, 4, 3), seeds=torch.tensor([7, 7, 8]))
+    assert (images[0] - images[1]).abs().max() > 0.01
+    assert (images[0] - images[2]).abs().max() > 0.01
+
+
+def test_samples_are_finite_in_range_and_without_gradient(model: GenerativeModel) -> None:
+    images = model.sample(label(*range(10)))
+    assert images.shape == (10, 1, 8, 8)
+    assert images.dtype == torch.float32
+    assert torch.isfinite(images).all()
+    assert images.abs().max() <= 1.0
+    assert not images.requires_grad
+
+
+def test_seeds_are_the_prior(model: GenerativeModel) -> None:
+    seeds = torch.tensor([5, 6])
+    assert model.prior(seeds).shape == (2, 64)
+    assert torch.equal(model.sample(label(1, 2), seeds=seeds), model.sample(label(1, 2), noise=model.prior(seeds)))
+
+
+def test_unseeded_samples_follow_the_global_generator(model: GenerativeModel) -> None:
+    torch.manual_seed(1)
+    first, second = model.sample(label(1)), model.sample(label(1))
+    torch.manual_seed(1)
+    assert torch.equal(model.sample(label(1)), first)
+    assert not torch.equal(first, second)
+
+
+def test_sampling_leaves_modes_and_statistics_alone(model: GenerativeModel) -> None:
+    model.train()
+    model.sampling_net.encoder.eval()
+    modes = [m.training for m in model.modules()]
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    model.sample(label(1, 2, 3))
+    assert [m.training for m in model.modules()] == modes
+    assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
+    model.generate = None  # type: ignore[method-assign, assignment]
+    with pytest.raises(TypeError):
+        model.sample(label(1))
+    assert [m.training for m in model.modules()] == modes
+
+
+def test_sampling_ignores_autocast(model: GenerativeModel) -> None:
+    plain = model.sample(label(1), seeds=torch.tensor([1]))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(model.sample(label(1), seeds=torch.tensor([1])), plain)
+
+
+@pytest.mark.parametrize(
+    ("cond", "kwargs", "message"),
+    [
+        ({"label": torch.tensor([10])}, {}, r"label must be in \[0, 9\], got 10"),
+        ({"label": torch.tensor([-1])}, {}, r"label must be in \[0, 9\], got -1"),
+        ({"label": torch.tensor([1.0])}, {}, r"int64 in \[0, 9\], got torch.float32"),
+        ({"label": torch.tensor([[1]])}, {}, r"got \(1, 1\)"),
+        ({}, {"seeds": torch.tensor([1])}, "'label' is missing"),
+        (label(1), {"seeds": torch.tensor([1, 2])}, "2 rows for 1 conditions"),
+        (label(1), {"seeds": torch.tensor([1]), "noise": torch.zeros(1, 64)}, "not both"),
+        (label(1), {"noise": torch.zeros(1, 63)}, r"noise must be \(N, 64\), got \(1, 63\)"),
+        (label(1), {"seeds": torch.tensor([-4])}, "seeds must be >= 0, got -4"),
+        (label(1), {"seeds": torch.tensor([0.5])}, "seeds must be"),
+        ({"label": torch.tensor([1]), "text": torch.zeros(1, 3)}, {}, "unknown condition 'text'"),
+    ],
+)
+def test_bad_requests_are_refused_before_any_work(
+    cond: dict[str, torch.Tensor], kwargs: dict[str, torch.Tensor], message: str, model: GenerativeModel
+) -> None:
+    model.generate = None  # type: ignore[method-assign, assignment]
+    with pytest.raises(ValueError, match=message):
+        model.sample(cond, **kwargs)
+
+
+def test_an_unconditional_model_counts_seeds(digits: Digits) -> None:
+    model = small_cgan(digits, encoder=NoCondition)
+    assert model.sample({}, seeds=torch.arange(3)).shape == (3, 1, 8, 8)
+    with pytest.raises(ValueError, match="needs a condition or seeds"):
+        model.sample({})
+
+
+def test_chunks_are_part_of_the_models_card(digits: Digits) -> None:
+    model = small_cgan(digits, sample_chunk=5)
+    sizes = []
+    model.generator_ema.net.net.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    model.sample(label(*[1] * 12))
+    assert sizes == [5, 5, 5]
+    assert model.sampler_card == {"chunk": 5}
