@@ -99,12 +99,12 @@ def test_the_callback_writes_scores_with_their_protocol(
     model = small_cgan(data)
     callback = EvaluateSamples(DigitsExtractor(), n_samples=400, first_seed=5)
     trainer = make_trainer(callbacks=[callback], limit_val_batches=1.0)
-    results = trainer.test(model, data, verbose=False)[0]
+    trainer.test(model, data, verbose=False)
     written = json.loads((tmp_path / "metrics.json").read_text())
     assert list(written["scores"]) == SCORES
     for name, row in written["scores"].items():
         assert set(row) == {"value", "better", "training_images"}
-        assert results[f"test/{name}"] == pytest.approx(row["value"], rel=1e-5)
+        assert float(trainer.callback_metrics[f"test/{name}"]) == pytest.approx(row["value"], rel=1e-5)
     protocol = written["protocol"]
     assert protocol["n_real"] == 360
     assert protocol["n_samples"] == 400

@@ -45,8 +45,7 @@ class Checkpoint(ModelCheckpoint):
         super().setup(trainer, pl_module, stage)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save the end of training."""
-        super().on_train_end(trainer, pl_module)
+        """Save the end of training, which the base class does only where nothing was saved before."""
         if trainer.global_step and self._last_global_step_saved != trainer.global_step:
             candidates = self._monitor_candidates(trainer)
             if self.monitor is None or self.monitor in candidates:

@@ -73,7 +73,7 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = ()) -> GenerativeMo
         import_module(spec["class_path"].rpartition(".")[0])
         parser = LightningArgumentParser(exit_on_error=False)
         parser.add_subclass_arguments(GenerativeModel, "model", fail_untyped=False)
-        model = parser.instantiate_classes(parser.parse_object({"model": spec})).model
+        model = parser.instantiate(parser.parse_object({"model": spec})).model
         model.on_load_checkpoint(content)
         model.load_state_dict(content["state_dict"])
     except Exception as error:

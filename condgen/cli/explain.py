@@ -90,7 +90,7 @@ def public_names(module: str) -> list[str]:
 def wrong_value(text: str, key: str) -> str:
     """Explain a value of the wrong type."""
     expected = [kind for kind in re.findall(r"Expected an? <class '([^']+)'>", text) if kind != "NoneType"]
-    given = re.findall(r"Got value: ([^\n.]+)|Given value: (\S[^\n]*)", text)
+    given = re.findall(r"Got value: ([^\n.]+)|Given value: (\S[^\n]*?)(?:\. Got value|\n|$)", text)
     if not expected or not key or not given:
         return ""
     value = next(part for part in given[0] if part)

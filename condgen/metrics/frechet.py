@@ -53,15 +53,20 @@ def frechet_distance(mean_1: Tensor, cov_1: Tensor, mean_2: Tensor, cov_2: Tenso
     if failed:
         trace_root = torch.linalg.svdvals(square_root_factor(cov_1).T @ square_root_factor(cov_2)).sum()
     else:
-        trace_root = torch.linalg.eigvalsh(factor.T @ cov_2 @ factor).clamp_(min=0).sqrt().sum()
+        trace_root = without_noise(torch.linalg.eigvalsh(factor.T @ cov_2 @ factor)).sqrt().sum()
     distance = (mean_1 - mean_2).square().sum() + cov_1.trace() + cov_2.trace() - 2 * trace_root
     clamped: Tensor = distance.clamp(min=0)
     return clamped
 
 
 def square_root_factor(cov: Tensor) -> Tensor:
-    """Return A with A A' = cov for a positive semi-definite matrix; eigenvalues lost to rounding count as 0."""
+    """Return A with A A' = cov for a positive semi-definite matrix."""
     values, vectors = torch.linalg.eigh(cov)
-    noise = values[-1].abs() * len(values) * torch.finfo(values.dtype).eps
-    factor: Tensor = vectors * torch.where(values > noise, values, 0).sqrt()
+    factor: Tensor = vectors * without_noise(values).sqrt()
     return factor
+
+
+def without_noise(eigenvalues: Tensor) -> Tensor:
+    """Set to 0 what rounding alone makes of a zero among ascending eigenvalues, since its root would be large."""
+    noise = eigenvalues[-1].abs() * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
+    return torch.where(eigenvalues > noise, eigenvalues, 0)

@@ -1,0 +1,262 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from conftest import REPO
+from PIL import Image
+
+from condgen.cli import VERBS, main
+
+QUICK = str(REPO / "experiments" / "quickstart" / "quickstart.yaml")
+SHORT = ["--trainer.max_steps", "40", "--trainer.val_check_interval", "20", "--evaluation.n_samples", "100"]
+
+
+def command(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "condgen", *args], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """One short run, made by the real command."""
+    folder = tmp_path_factory.mktemp("cli")
+    done = command("fit", "-c", QUICK, *SHORT, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (run,) = (folder / "runs" / "quickstart").iterdir()
+    return SimpleNamespace(folder=folder, run=run, out=done.stdout, err=done.stderr)
+
+
+@pytest.fixture
+def fails(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
+    """Run a command that must fail with one line and a code; return the line."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: str, code: int = 2) -> str:
+        assert main(list(args)) == code
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert len(lines) == 1, lines
+        assert "Traceback" not in lines[0]
+        return lines[0]
+
+    return run
+
+
+def test_help_lists_every_verb() -> None:
+    out = subprocess.run([sys.executable, "-m", "condgen", "--help"], capture_output=True, text=True, check=True)
+    assert all(verb in out.stdout for verb in VERBS)
+
+
+def test_a_run_leaves_its_config_curves_checkpoints_and_pictures(finished: SimpleNamespace) -> None:
+    run = finished.run
+    assert {p.name for p in run.iterdir()} == {"config.yaml", "hparams.yaml", "metrics.csv", "checkpoints", "samples"}
+    assert {p.name for p in (run / "checkpoints").iterdir()} == {"last.ckpt", "images=000002560.ckpt"}
+    assert [p.name for p in (run / "samples").iterdir()] == ["images-000002560.png"]
+    with Image.open(run / "samples" / "images-000002560.png") as picture:
+        assert picture.size == (8 * 50 + 2, 10 * 50 + 2)
+    rows = list(csv.DictReader((run / "metrics.csv").open()))
+    assert [int(row["step"]) for row in rows if row["val/fd_digits"]] == [1280, 2560]
+    assert "seed_everything: 0" in (run / "config.yaml").read_text()
+    assert "batch 40/40" in finished.out
+    assert "images/s" in finished.out
+    assert "\x1b" not in finished.out
+    assert f"run folder   runs/quickstart/{run.name}" in finished.out
+
+
+def test_the_saved_config_repeats_the_run_in_a_new_folder(finished: SimpleNamespace, tmp_path: Path) -> None:
+    done = command("fit", "-c", str(finished.run / "config.yaml"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (again,) = (tmp_path / "runs" / "quickstart").iterdir()
+
+    def pictures(run: Path) -> list[str]:
+        return [sha256(path.read_bytes()).hexdigest() for path in sorted((run / "samples").iterdir())]
+
+    def weights(run: Path) -> dict:
+        import torch
+
+        return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+    import torch
+
+    first, second = weights(finished.run), weights(again)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert pictures(again) == pictures(finished.run)
+
+
+def test_test_and_validate_score_a_run(
+    finished: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for verb, split in (("test", "test"), ("validate", "validation")):
+        assert main([verb, "-c", str(finished.run / "config.yaml"), "--ckpt_path", str(finished.run)]) == 0
+        out = capsys.readouterr().out
+        folder = Path(out.split("run folder")[1].strip())
+        protocol = json.loads((folder / "metrics.json").read_text())["protocol"]
+        assert protocol["split"] == split
+        assert protocol["images_seen"] == 2560
+        assert "label_accuracy" in out
+
+
+def test_predict_writes_an_image_per_test_condition(
+    finished: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", "-c", str(finished.run / "config.yaml"), "--ckpt_path", str(finished.run)]) == 0
+    files = sorted(tmp_path.rglob("predictions/*.png"))
+    assert [path.name for path in (files[0], files[-1])] == ["00000.png", "00359.png"]
+    assert len(files) == 360
+
+
+def sample(run: Path, out: Path, *args: str) -> int:
+    return main(["sample", "--ckpt", str(run), "--out", str(out), *args])
+
+
+def test_an_image_is_the_same_alone_and_in_company(finished: SimpleNamespace, tmp_path: Path) -> None:
+    for out, args in (
+        ("one", ["--label", "3", "--seeds", "7"]),
+        ("five", ["--label", "3", "--seeds", "5-9"]),
+        ("many", ["--label", "3", "--n", "64"]),
+        ("classes", ["--label", "9,3", "--seeds", "7,1"]),
+    ):
+        assert sample(finished.run, tmp_path / out, *args) == 0
+    files = [tmp_path / out / "label=3-seed=7.png" for out in ("one", "five", "many", "classes")]
+    assert len({path.read_bytes() for path in files}) == 1
+    assert len(list((tmp_path / "many").iterdir())) == 64
+    assert (tmp_path / "many" / "label=3-seed=8.png").read_bytes() != files[0].read_bytes()
+
+
+def test_sample_needs_a_checkpoint_only(
+    finished: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = finished.run / "checkpoints" / "last.ckpt"
+    assert sample(file, tmp_path / "grid.png") == 0
+    assert "80 images in" in capsys.readouterr().out
+    assert sample(finished.run, tmp_path / "row.png", "--label", "3,7", "--n", "16", "--seeds", "0-15") == 0
+    with Image.open(tmp_path / "row.png") as picture:
+        assert picture.size == (16 * 50 + 2, 2 * 50 + 2)
+
+
+def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Callable[..., str], tmp_path: Path) -> None:
+    run = str(finished.run)
+    assert "no class '10'" in fails("sample", "--ckpt", run, "--label", "10")
+    assert "0 to 9" in fails("sample", "--ckpt", run, "--label", "-1")
+    assert "did you mean '--label'?" in fails("sample", "--ckpt", run, "--lable", "3")
+    assert "--n must be at least 1, got 0" in fails("sample", "--ckpt", run, "--n", "0")
+    assert "invalid int value: 'x'" in fails("sample", "--ckpt", run, "--n", "x")
+    assert "--seeds takes numbers >= 0" in fails("sample", "--ckpt", run, "--seeds", "a-b")
+    assert "names no seed" in fails("sample", "--ckpt", run, "--seeds", "9-3")
+    assert "needs as many seeds" in fails("sample", "--ckpt", run, "--seeds", "1,2", "--n", "3")
+    assert "no checkpoint nowhere.ckpt" in fails("sample", "--ckpt", "nowhere.ckpt")
+    assert "is an address" in fails("sample", "--ckpt", "https://127.0.0.1/x.ckpt")
+    assert "required: --ckpt" in fails("sample")
+    (tmp_path / "text.ckpt").write_text("hello")
+    assert "is not a checkpoint" in fails("sample", "--ckpt", "text.ckpt")
+    (tmp_path / "file").write_text("")
+    assert "cannot write" in fails("sample", "--ckpt", run, "--out", "file/grid.png")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["fti"], "no verb 'fti', did you mean 'fit'?"),
+        (["fit", "-c", QUICK, "--modle.foo", "3"], "no option 'modle', did you mean 'model'?"),
+        (["fit", "-c", QUICK, "--trainer.max_stps", "3"], "did you mean 'trainer.max_steps'?"),
+        (["fit", "-c", QUICK, "--model.discriminator_stps", "3"], "did you mean 'discriminator_steps'?"),
+        (
+            ["fit", "-c", QUICK, "--model.generator.hiden", "[3]"],
+            "MLPGenerator takes no 'hiden', did you mean 'hidden'?",
+        ),
+        (["fit", "-c", QUICK, "--model.loss", "Hinje"], "model.loss: no class 'Hinje', did you mean 'Hinge'?"),
+        (["fit", "-c", QUICK, "--data", "Digit"], "data: no class 'Digit', did you mean 'Digits'?"),
+        (["fit", "--model", "CGANN", "--data", "Digits"], "model: no class 'CGANN', did you mean 'CGAN'?"),
+        (["fit", "-c", QUICK, "--trainer.max_steps", "x"], "trainer.max_steps must be int, got 'x'"),
+        (["fit", "-c", QUICK, "--model.discriminator_steps", "x"], "model.discriminator_steps must be int, got 'x'"),
+        (["fit", "-c", QUICK, "--model.generator_optimizer.lr", "x"], "generator_optimizer.lr must be float, got 'x'"),
+        (["fit", "-c", QUICK, "--model.discriminator_steps", "0"], "discriminator_steps must be at least 1, got 0"),
+        (["fit", "-c", QUICK, "--model.generator.latent_dim", "0"], "latent_dim must be at least 1, got 0"),
+        (["fit", "-c", QUICK, "--data.batch_size", "0"], "batch_size must be at least 1, got 0"),
+        (["fit", "-c", QUICK, "--model.image_shape", "[1,8,8]"], "model.image_shape comes from the data"),
+        (["fit", "-c", QUICK, "--model.cond_spec", "{}"], "model.cond_spec comes from the data"),
+        (["fit", "-c", QUICK, "--trainer.gradient_clip_val", "1"], "use model.gradient_clip_val"),
+        (["fit", "-c", QUICK, "--trainer.accumulate_grad_batches", "2"], "use model.accumulate_grad_batches"),
+        (["fit", "--model", "CGAN"], "data is missing"),
+        (["fit", "-c", "modl/cgan.yaml"], "no config file modl/cgan.yaml, did you mean 'model/cgan.yaml'?"),
+        (["fit", "-c"], "-c needs a file"),
+        (["test", "-c", QUICK, "--ckpt_path", "nope"], "no checkpoint nope"),
+        (["test", "-c", QUICK, "--ckpt_path", "http://127.0.0.1/a"], "is an address"),
+        (["fit", "-c", QUICK, "--runs", "/dev/null/runs"], "cannot make the run folder"),
+    ],
+)
+def test_mistakes_are_one_line_with_the_nearest_name(args: list[str], words: str, fails: Callable[..., str]) -> None:
+    assert words in fails(*args)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"trainer": {"max_stps": 3}}, "did you mean 'trainer.max_steps'?"),
+        ({"modle": {"class_path": "CGAN"}}, "no option 'modle', did you mean 'model'?"),
+        ({"model": {"class_path": "condgen.models.CGANN"}}, "no class condgen.models.CGANN, did you mean 'CGAN'?"),
+        ({"model": {"init_args": {"loss": "condgen.objectives.Hinje"}}}, "did you mean 'Hinge'?"),
+        ({"model": {"init_args": {"generator": {"class_path": "condgen.nets.MLPGenerator",
+                                                "init_args": {"hiden": [3]}}}}}, "did you mean 'hidden'?"),
+        ({"model": {"init_args": {"generator_optimizer": {"class_path": "torch.optim.Adm"}}}}, "did you mean 'Adam'?"),
+        ({"model": {"init_args": {"image_shape": [1, 8, 8]}}}, "comes from the data and cannot be given"),
+        ({"data": {"init_args": {"batchsize": 3}}}, "did you mean 'batch_size'?"),
+        ({"include": ["data/digit.yaml"]}, "no config file data/digit.yaml, did you mean 'data/digits.yaml'?"),
+        ({"include": "data/digits.yaml"}, "include must be a list"),
+        ({"include": ["mistake.yaml"]}, "includes itself"),
+        ("model: [", "is not YAML"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_yaml_are_one_line(
+    content: dict | str, words: str, fails: Callable[..., str], tmp_path: Path
+) -> None:
+    text = content if isinstance(content, str) else yaml.safe_dump(content)
+    (tmp_path / "mistake.yaml").write_text(text)
+    assert words in fails("fit", "-c", QUICK, "-c", "mistake.yaml")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_failures_at_work_are_one_line_and_code_1(fails: Callable[..., str], tmp_path: Path) -> None:
+    line = fails("fit", "--model", "DCGAN", "--data", "MNIST", "--data.root", str(tmp_path), "--data.download", "false",
+                 "--trainer.enable_progress_bar", "false", code=1)  # fmt: skip
+    assert "no MNIST in" in line
+
+
+def test_another_models_checkpoint_is_named(finished: SimpleNamespace, fails: Callable[..., str]) -> None:
+    line = fails("test", "-c", QUICK, "--model.generator.hidden", "[7]", "--ckpt_path", str(finished.run))
+    assert "the checkpoint does not fit the model" in line
+
+
+def test_runs_never_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from condgen.cli import files
+
+    monkeypatch.setattr(files.time, "strftime", lambda _: "stamp")
+    made = [files.new_run_folder(str(tmp_path), "name").name for _ in range(3)]
+    assert made == ["stamp", "stamp-2", "stamp-3"]
+
+
+def test_quickstart_fails_if_the_classes_were_not_learned(tmp_path: Path) -> None:
+    done = command("quickstart", *SHORT, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "label accuracy" in done.stderr
+    assert "is below 0.9" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_training_that_diverges_is_one_line(fails: Callable[..., str]) -> None:
+    line = fails("fit", "-c", QUICK, "--model.generator_optimizer.lr", "1e30", "--trainer.log_every_n_steps", "1",
+                 "--trainer.max_steps", "30", code=1)  # fmt: skip
+    assert "training stops" in line
