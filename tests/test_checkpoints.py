@@ -45,7 +45,7 @@ def test_a_checkpoint_says_what_it_is(saved: tuple[CGAN, Path]) -> None:
     assert torch.equal(loaded.sample(cond, seeds=seeds), model.sample(cond, seeds=seeds))
     assert not loaded.training
     content = read_checkpoint(folder)
-    assert content["condgen"]["class_path"] == "condgen.models.adversarial.CGAN"
+    assert content["condgen"]["class_path"] == "condgen.models.CGAN"
     assert content["condgen"]["sampler"] == {"chunk": 64}
     assert content["condgen"]["progress"]["images_seen"] == 192
 

@@ -17,14 +17,16 @@ def test_keys_give_fixed_and_distinct_seeds() -> None:
 
 
 def test_seeding_a_batch_fixes_every_global_generator() -> None:
+    cpu = torch.device("cpu")
+
     def draws() -> tuple[float, float, float]:
         return float(torch.rand(())), float(np.random.rand()), random.random()  # noqa: NPY002
 
-    seed_batch(rank=0, batch=7)
+    seed_batch(rank=0, batch=7, device=cpu)
     first = draws()
-    seed_batch(rank=1, batch=7)
+    seed_batch(rank=1, batch=7, device=cpu)
     other_rank = draws()
-    seed_batch(rank=0, batch=7)
+    seed_batch(rank=0, batch=7, device=cpu)
     assert draws() == first
     assert all(a != b for a, b in zip(first, other_rank, strict=True))
 

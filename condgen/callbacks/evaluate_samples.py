@@ -56,6 +56,12 @@ class EvaluateSamples(L.Callback):
         self._complete: set[str] = set()
         self._reference: dict[str, dict[str, Score]] = {}
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Forget the real images of an earlier run."""
+        self._real.clear()
+        self._complete.clear()
+        self._reference.clear()
+
     # ------------------------------------------------------------------ real images, once per split
 
     def on_validation_batch_end(
@@ -85,9 +91,15 @@ class EvaluateSamples(L.Callback):
     def _add_real(self, split: str, trainer: L.Trainer, batch: Batch) -> None:
         if self.evaluator is None or trainer.sanity_checking or split in self._complete:
             return
-        self.evaluator.extractor.to(batch["image"].device)
-        features = self.evaluator.extract(to_uint8(batch["image"]), batch["cond"].get("label"))
-        self._real.setdefault(split, []).append(features)
+        self._real.setdefault(split, []).append(self._extract(to_uint8(batch["image"]), batch["cond"]))
+
+    def _extract(self, pixels: Tensor, cond: Condition) -> Features:
+        """Extract features where the images are; on the CPU for Apple's GPU, which has no float64 for the scores."""
+        assert self.evaluator is not None
+        device = torch.device("cpu") if pixels.device.type == "mps" else pixels.device
+        self.evaluator.extractor.to(device)
+        label = cond.get("label")
+        return self.evaluator.extract(pixels.to(device), None if label is None else label.to(device))
 
     # ------------------------------------------------------------------ samples
 
@@ -108,9 +120,8 @@ class EvaluateSamples(L.Callback):
         self._complete.add(split)
         real, start = join(self._real[split]), time.perf_counter()
         index = torch.arange(trainer.global_rank, self.n_samples, trainer.world_size)
-        pixels = to_uint8(model.sample(self.conditions(model, index), seeds=index + self.first_seed))
-        asked = self.conditions(model, index).get("label")
-        fake = evaluator.extract(pixels, None if asked is None else asked.to(pixels.device))
+        cond = self.conditions(model, index)
+        fake = self._extract(to_uint8(model.sample(cond, seeds=index + self.first_seed)), cond)
         scores = evaluator.score(real, fake)
         seconds = time.perf_counter() - start
         values = {f"{prefix}/{name}": score.value for name, score in scores.items()}
@@ -138,9 +149,7 @@ class EvaluateSamples(L.Callback):
             train = data.images("train")
             chosen = torch.randperm(len(train), generator=generator("reference"))[: self.n_samples]
             rows = train.take(chosen[trainer.global_rank :: trainer.world_size])
-            label = rows.cond.get("label")
-            features = self.evaluator.extract(rows.pixels.to(device), None if label is None else label.to(device))
-            self._reference[split] = self.evaluator.score(real, features)
+            self._reference[split] = self.evaluator.score(real, self._extract(rows.pixels.to(device), rows.cond))
         return self._reference[split]
 
     # ------------------------------------------------------------------ report
@@ -157,14 +166,11 @@ class EvaluateSamples(L.Callback):
 
     def _protocol(self, trainer: L.Trainer, model: GenerativeModel, split: str, seconds: float) -> dict[str, Any]:
         assert self.evaluator is not None
-        data = getattr(trainer, "datamodule", None)
-        n_real = sum(len(part.features) for part in self._real[split])
-        if isinstance(data, ImageDataModule):
-            n_real = len(data.images("test" if split == "test" else "validation"))
+        mine = torch.tensor(sum(len(part.features) for part in self._real[split]), device=model.device)
         return {
-            "data": type(data).__name__,
+            "data": type(getattr(trainer, "datamodule", None)).__name__,
             "split": split,
-            "n_real": n_real,
+            "n_real": int(trainer.strategy.reduce(mine, reduce_op="sum")),
             "n_samples": self.n_samples,
             "classes": "uniform" if "label" in model.cond_spec else None,
             "seeds": [self.first_seed, self.first_seed + self.n_samples - 1],

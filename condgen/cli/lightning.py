@@ -240,6 +240,7 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*modules? in eval mode.*")  # the averaged net
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")  # the averaged net
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")  # batches count, not epochs
+    warnings.filterwarnings("ignore", message=".*ModelCheckpoint with manual optimization.*")  # steps are whole here
     warnings.filterwarnings("ignore", message=".*The dirpath has changed.*")  # each run has a folder of its own

@@ -1,8 +1,9 @@
 """Models: one LightningModule per training algorithm."""
 
-from condgen.models.adversarial import CGAN, DCGAN, AdversarialModel
+from condgen.models.adversarial import AdversarialModel
 from condgen.models.base import GenerativeModel
 from condgen.models.classifier import Classifier
+from condgen.models.gans import CGAN, DCGAN
 from condgen.models.schedule import CosineDecay, LinearDecay, Schedule
 
 __all__ = [

@@ -1,29 +1,25 @@
-"""The adversarial training algorithm (Goodfellow et al. 2014), conditional, and its two families."""
+"""The adversarial training algorithm (Goodfellow et al. 2014), conditional."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
-import lightning as L
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from condgen.conditions import ConditionEncoder, EncoderFactory, LabelEncoder
-from condgen.models.base import ConditionedNet, GenerativeModel
+from condgen.conditions import EncoderFactory, LabelEncoder
+from condgen.models.base import GenerativeModel
+from condgen.models.players import ConditionedNet, Discriminator, frozen
 from condgen.models.schedule import Schedule
+from condgen.models.stepping import count_batch
 from condgen.nets import (
     EMA,
-    DCGANDiscriminator,
-    DCGANGenerator,
     Judgement,
-    MLPDiscriminator,
-    MLPGenerator,
     NetFactory,
 )
 from condgen.objectives import AdversarialLoss, NonSaturating, Penalty, Wasserstein
@@ -251,59 +247,6 @@ class AdversarialModel(GenerativeModel):
         """Return the counters that a checkpoint keeps."""
         names = ("discriminator_updates", "generator_updates", "images_at_ema_update")
         return super().progress() | {name: getattr(self, name) for name in names}
-
-
-class Discriminator(ConditionedNet):
-    """A discriminator net with its encoder and, if `num_classes`, an auxiliary classifier on its features."""
-
-    classifier: nn.Module
-
-    def __init__(self, net: nn.Module, encoder: ConditionEncoder, num_classes: int = 0) -> None:
-        super().__init__(net, encoder)
-        if num_classes:
-            self.classifier = nn.Linear(cast(int, net.feature_dim), num_classes)
-
-
-class CGAN(AdversarialModel):
-    """Conditional GAN of multilayer perceptrons (Mirza & Osindero 2014)."""
-
-    default_generator = MLPGenerator
-    default_discriminator = MLPDiscriminator
-
-
-class DCGAN(AdversarialModel):
-    """Convolutional GAN (Radford et al. 2016), conditional, for square images of 8, 16, 32 ... pixels."""
-
-    default_generator = DCGANGenerator
-    default_discriminator = DCGANDiscriminator
-
-
-@contextmanager
-def frozen(net: nn.Module) -> Iterator[None]:
-    """Keep gradients out of a net's parameters while they still pass through it."""
-    parameters = [p for p in net.parameters() if p.requires_grad]
-    for p in parameters:
-        p.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for p in parameters:
-            p.requires_grad_(True)
-
-
-def count_batch(trainer: L.Trainer, *optimizers: LightningOptimizer) -> None:
-    """Advance `trainer.global_step` by one for this batch, however many optimizer steps it takes.
-
-    Lightning advances it at each step of each optimizer, so with two of them `max_steps` would stop at half the
-    batches. It sets these private hooks again at every batch; a test holds global_step to the number of batches.
-    """
-    profiler = cast(Any, trainer).profiler
-    for optimizer in optimizers:
-        optimizer._on_before_step = partial(profiler.start, "optimizer_step")
-        optimizer._on_after_step = partial(profiler.stop, "optimizer_step")
-    progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-    progress.increment_ready()
-    progress.increment_completed()
 
 
 def check_numbers(steps: int, accumulate: int, clip: float | None, classifier_weight: float) -> None:

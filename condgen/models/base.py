@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Self, cast
 
 import lightning as L
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from condgen import __version__
-from condgen.conditions import ConditionEncoder, check_condition
+from condgen.conditions import check_condition
 from condgen.models.plain import class_path, constructor_arguments
+from condgen.models.players import ConditionedNet, evaluating
 from condgen.pixels import check_range, check_shape, to_uint8
 from condgen.seeding import MAX_SEED, noise_per_seed, run_seed, seed_batch
-from condgen.types import Batch, Condition, CondSpec, Encoded, Shape
-
-
-class ConditionedNet(nn.Module):
-    """A net with the condition encoder that it alone owns and trains."""
-
-    def __init__(self, net: nn.Module, encoder: ConditionEncoder) -> None:
-        super().__init__()
-        self.net = net
-        self.encoder = encoder
-
-    def forward(self, x: Tensor, cond: Condition) -> Any:
-        """Encode the raw condition and apply the net to `x` with it."""
-        encoded: Encoded = self.encoder(cond)
-        return self.net(x, encoded)
+from condgen.types import Batch, Condition, CondSpec, Shape
 
 
 class GenerativeModel(L.LightningModule, ABC):
@@ -149,7 +135,7 @@ class GenerativeModel(L.LightningModule, ABC):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the global generators from (run seed, rank, batches seen)."""
-        seed_batch(self.global_rank, self.batches_seen)
+        seed_batch(self.global_rank, self.batches_seen, self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """Check the batch, train on it, and count it."""
@@ -199,6 +185,11 @@ class GenerativeModel(L.LightningModule, ABC):
 
     # ------------------------------------------------------------------ checkpoints
 
+    @classmethod
+    def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> Self:
+        """Refuse: a condgen checkpoint is read by `condgen.checkpoints.load_model`, which runs nothing in it."""
+        raise TypeError("load a condgen checkpoint with condgen.checkpoints.load_model(path)")
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write what the checkpoint is, in plain values."""
         checkpoint["hyper_parameters"] = self.init_args
@@ -224,15 +215,3 @@ class GenerativeModel(L.LightningModule, ABC):
 def log_interval(trainer: L.Trainer) -> int:
     """Return the number of batches between two entries of the logs."""
     return cast(Any, trainer).log_every_n_steps or 1  # set by a connector, unknown to the type checker
-
-
-@contextmanager
-def evaluating(net: nn.Module) -> Iterator[None]:
-    """Put a net into evaluation mode and restore the mode of each of its modules."""
-    training = [module for module in net.modules() if module.training]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

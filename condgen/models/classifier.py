@@ -54,7 +54,7 @@ class Classifier(L.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the global generators, set the learning rate."""
-        seed_batch(self.global_rank, self.global_step)
+        seed_batch(self.global_rank, self.global_step, self.device)
         if self.schedule is not None:
             self.schedule.apply(self.trainer.optimizers[0], self.images_seen)
 

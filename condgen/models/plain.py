@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -53,5 +54,10 @@ def constructor_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, An
 
 
 def class_path(cls: type) -> str:
-    """Return the import path of a class."""
+    """Return the shortest import path of a class, as `torch.optim.Adam` for `torch.optim.adam.Adam`."""
+    parts = cls.__module__.split(".")
+    for length in range(1, len(parts)):
+        package = ".".join(parts[:length])
+        if getattr(sys.modules.get(package), cls.__qualname__, None) is cls:
+            return f"{package}.{cls.__qualname__}"
     return f"{cls.__module__}.{cls.__qualname__}"

@@ -1,0 +1,62 @@
+"""Nets with the condition encoders that they own, and the states they are put into for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from condgen.conditions import ConditionEncoder
+from condgen.types import Condition, Encoded
+
+
+class ConditionedNet(nn.Module):
+    """A net with the condition encoder that it alone owns and trains."""
+
+    def __init__(self, net: nn.Module, encoder: ConditionEncoder) -> None:
+        super().__init__()
+        self.net = net
+        self.encoder = encoder
+
+    def forward(self, x: Tensor, cond: Condition) -> Any:
+        """Encode the raw condition and apply the net to `x` with it."""
+        encoded: Encoded = self.encoder(cond)
+        return self.net(x, encoded)
+
+
+class Discriminator(ConditionedNet):
+    """A discriminator net with its encoder and, if `num_classes`, an auxiliary classifier on its features."""
+
+    classifier: nn.Module
+
+    def __init__(self, net: nn.Module, encoder: ConditionEncoder, num_classes: int = 0) -> None:
+        super().__init__(net, encoder)
+        if num_classes:
+            self.classifier = nn.Linear(cast(int, net.feature_dim), num_classes)
+
+
+@contextmanager
+def frozen(net: nn.Module) -> Iterator[None]:
+    """Keep gradients out of a net's parameters while they still pass through it."""
+    parameters = [p for p in net.parameters() if p.requires_grad]
+    for p in parameters:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in parameters:
+            p.requires_grad_(True)
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Put a net into evaluation mode and restore the mode of each of its modules."""
+    training = [module for module in net.modules() if module.training]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

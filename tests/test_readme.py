@@ -1,0 +1,60 @@
+"""What the README shows is true."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import REPO
+from PIL import Image
+
+README = (REPO / "README.md").read_text()
+
+
+def test_the_ten_lines_of_python_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(compile(code.replace("max_steps=1000", "max_steps=30"), "README.md", "exec"), names)
+    assert len([line for line in code.splitlines() if line and "import" not in line]) <= 10
+    assert isinstance(names["images"], torch.Tensor)
+    with Image.open(tmp_path / "digits.png") as picture:
+        assert picture.size == (10 * 50 + 2, 52)
+
+
+def test_results_are_the_measured_ones() -> None:
+    measured = (REPO / "experiments" / "quickstart" / "results.md").read_text()
+    assert measured.strip() in README
+
+
+def test_configs_and_folders_exist() -> None:
+    for name in re.findall(r"-c ([\w/]+\.yaml)", README) + re.findall(r"`((?:model|data|logger)/\w+\.yaml)`", README):
+        assert (REPO / "configs" / name).is_file(), name
+    for link in re.findall(r"\]\(([\w/.]+)\)", README):
+        assert (REPO / link).exists(), link
+    shown = set(re.findall(r"`((?:model|data|logger)/\w+\.yaml)`", README))
+    shipped = {f"{p.parent.name}/{p.name}" for p in (REPO / "configs").glob("*/*.yaml")} - {"trainer/default.yaml"}
+    assert shown == shipped
+
+
+def test_commands_name_real_verbs_and_targets() -> None:
+    from condgen.cli import VERBS
+
+    makefile = (REPO / "Makefile").read_text()
+    for block in re.findall(r"```\n(.*?)```", README, re.DOTALL):
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["condgen"]:
+                assert words[1] in VERBS, line
+            if words[:1] == ["make"]:
+                assert f"\n{words[1]}:" in makefile, line
+
+
+def test_no_file_names_a_registry_or_this_machine() -> None:
+    for path in (REPO / "constraints.txt", REPO / "pyproject.toml", REPO / "Makefile"):
+        assert "://" not in path.read_text(), path
+    lines = (REPO / "constraints.txt").read_text().split()
+    assert all(re.fullmatch(r"[\w.\-]+==[\w.+!\-]+", line) for line in lines)
