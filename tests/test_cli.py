@@ -190,6 +190,7 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
         (["fit", "-c", QUICK, "--model.cond_spec", "{}"], "model.cond_spec comes from the data"),
         (["fit", "-c", QUICK, "--trainer.gradient_clip_val", "1"], "use model.gradient_clip_val"),
         (["fit", "-c", QUICK, "--trainer.accumulate_grad_batches", "2"], "use model.accumulate_grad_batches"),
+        (["fit", "-c", QUICK, "--trainer.default_root_dir", "x"], "choose it with --runs and --name"),
         (["fit", "--model", "CGAN"], "data is missing"),
         (["fit", "-c", "modl/cgan.yaml"], "no config file modl/cgan.yaml, did you mean 'model/cgan.yaml'?"),
         (["fit", "-c"], "-c needs a file"),
@@ -240,6 +241,15 @@ def test_another_models_checkpoint_is_named(finished: SimpleNamespace, fails: Ca
     assert "the checkpoint does not fit the model" in line
 
 
+@pytest.mark.parametrize(
+    ("devices", "count"), [(1, 1), ("1", 1), ("auto", 1), (2, 2), ("2", 2), ([0, 1], 2), ("0,1", 2), ("0,", 1)]
+)
+def test_devices_are_counted(devices: object, count: int) -> None:
+    from condgen.cli.lightning import num_devices
+
+    assert num_devices(SimpleNamespace(devices=devices, accelerator="cpu")) == count
+
+
 def test_runs_never_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from condgen.cli import files
 
@@ -260,3 +270,50 @@ def test_a_training_that_diverges_is_one_line(fails: Callable[..., str]) -> None
     line = fails("fit", "-c", QUICK, "--model.generator_optimizer.lr", "1e30", "--trainer.log_every_n_steps", "1",
                  "--trainer.max_steps", "30", code=1)  # fmt: skip
     assert "training stops" in line
+
+
+def test_two_processes_train_score_and_keep_equal_weights(finished: SimpleNamespace, tmp_path: Path) -> None:
+    two = ["--trainer.devices", "2", "--trainer.accelerator", "cpu"]
+    done = command("fit", "-c", QUICK, *SHORT, *two, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "ddp_find_unused_parameters_true" in done.stdout
+    (run,) = (tmp_path / "runs" / "quickstart").iterdir()
+    import torch
+
+    from condgen.checkpoints import read_checkpoint
+
+    content = read_checkpoint(run)
+    assert content["condgen"]["progress"]["images_seen"] == 40 * 64 * 2
+    assert content["global_step"] == 40
+    one = read_checkpoint(finished.run)
+    assert not torch.equal(
+        content["state_dict"]["generator.net.layers.0.weight"], one["state_dict"]["generator.net.layers.0.weight"]
+    )
+    config = ["-c", str(finished.run / "config.yaml"), "--ckpt_path", str(finished.run)]
+    scores = []
+    for name, more in (("alone", []), ("both", two)):
+        done = command("test", *config, *more, "--runs", name, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        (file,) = tmp_path.glob(f"{name}/*/*/metrics.json")
+        scores.append(json.loads(file.read_text()))
+    assert [s["protocol"]["processes"] for s in scores] == [1, 2]
+    assert [s["protocol"]["n_real"] for s in scores] == [360, 360]
+    for score in ("label_accuracy", "fd_digits", "is_digits"):
+        assert scores[0]["scores"][score]["value"] == pytest.approx(scores[1]["scores"][score]["value"], rel=1e-5)
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one(finished: SimpleNamespace, tmp_path: Path) -> None:
+    """Through the command line: 20 batches, then on to 40 in a new folder."""
+    import torch
+
+    from condgen.checkpoints import read_checkpoint
+
+    done = command("fit", "-c", QUICK, *SHORT, "--trainer.max_steps", "20", "--runs", "half", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (half,) = tmp_path.glob("half/*/*")
+    done = command("fit", "-c", QUICK, *SHORT, "--ckpt_path", str(half), "--runs", "rest", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (rest,) = tmp_path.glob("rest/*/*")
+    resumed, whole = read_checkpoint(rest), read_checkpoint(finished.run)
+    assert resumed["condgen"] == whole["condgen"]
+    assert all(torch.equal(whole["state_dict"][key], value) for key, value in resumed["state_dict"].items())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,9 @@ def test_results_are_the_measured_ones() -> None:
 
 
 def test_configs_and_folders_exist() -> None:
-    for name in re.findall(r"-c ([\w/]+\.yaml)", README) + re.findall(r"`((?:model|data|logger)/\w+\.yaml)`", README):
+    for name in re.findall(r"-c ([a-z]+/\w+\.yaml)", README) + re.findall(
+        r"`((?:model|data|logger)/\w+\.yaml)`", README
+    ):
         assert (REPO / "configs" / name).is_file(), name
     for link in re.findall(r"\]\(([\w/.]+)\)", README):
         assert (REPO / link).exists(), link
@@ -46,11 +47,10 @@ def test_commands_name_real_verbs_and_targets() -> None:
     makefile = (REPO / "Makefile").read_text()
     for block in re.findall(r"```\n(.*?)```", README, re.DOTALL):
         for line in block.splitlines():
-            words = shlex.split(line, comments=True)
-            if words[:1] == ["condgen"]:
-                assert words[1] in VERBS, line
-            if words[:1] == ["make"]:
-                assert f"\n{words[1]}:" in makefile, line
+            if line.startswith("condgen "):
+                assert line.split()[1] in VERBS, line
+            if line.startswith("make "):
+                assert f"\n{line.split()[1]}:" in makefile, line
 
 
 def test_no_file_names_a_registry_or_this_machine() -> None:

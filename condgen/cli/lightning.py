@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
+import torch
 import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -115,14 +116,27 @@ def shared_run_folder(root: str, name: str) -> Path:
 
 def strategy_for(trainer: Namespace) -> str:
     """Choose the strategy for manual optimisation: players leave each other's parameters unused in their turns."""
-    several = trainer.devices not in (1, "1", "auto", [0]) or trainer.num_nodes > 1
-    if several:
+    if num_devices(trainer) * trainer.num_nodes == 1:
+        return "auto"
+    if is_first_process():
         print("strategy: ddp_find_unused_parameters_true, because two optimizers take turns")
-    return "ddp_find_unused_parameters_true" if several else "auto"
+    return "ddp_find_unused_parameters_true"
+
+
+def num_devices(trainer: Namespace) -> int:
+    """Return how many devices of one machine the trainer's flags ask for."""
+    devices = trainer.devices
+    if devices in ("auto", -1, "-1"):
+        return max(1, torch.cuda.device_count()) if trainer.accelerator in ("auto", "gpu", "cuda") else 1
+    if isinstance(devices, str):
+        devices = [part for part in devices.split(",") if part] if "," in devices else int(devices)
+    return len(devices) if isinstance(devices, list) else int(devices)
 
 
 def check_trainer(model: L.LightningModule, trainer: Namespace) -> None:
-    """Refuse trainer flags that manual optimisation replaces, naming the model's."""
+    """Refuse trainer flags that would be ignored, or that manual optimisation replaces, naming what to use."""
+    if trainer.default_root_dir is not None:
+        raise UserError("trainer.default_root_dir is the run's own folder; choose it with --runs and --name")
     if isinstance(model, AdversarialModel):
         if trainer.gradient_clip_val is not None:
             raise UserError("trainer.gradient_clip_val does not work with two players; use model.gradient_clip_val")
@@ -183,6 +197,8 @@ def execute(cli: CLI, verb: str) -> None:
         LightningCLI._run_subcommand(cli, verb)
     except (ValueError, OSError, FloatingPointError, MisconfigurationException) as error:
         raise RunError(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
+    except SystemExit as error:  # Lightning's answer to Ctrl-C
+        raise KeyboardInterrupt if cli.trainer.interrupted else error from error
     except RuntimeError as error:
         if "Error(s) in loading state_dict" in str(error):
             raise UserError(f"the checkpoint does not fit the model: {str(error).splitlines()[1].strip()}") from error
