@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from condgen.types import Shape
-
 
 def to_model_range(pixels: Tensor) -> Tensor:
     """Map uint8 pixels to float32 in [-1, 1]; 0 becomes -1 and 255 becomes 1."""
@@ -20,18 +18,3 @@ def to_uint8(image: Tensor) -> Tensor:
     if not image.is_floating_point():
         raise TypeError(f"image must be floating point in [-1, 1], got {image.dtype}")
     return image.float().add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
-
-
-def check_shape(image: Tensor, shape: Shape) -> None:
-    """Refuse an image batch that is not (N, *shape) with N >= 1, naming what differs."""
-    if image.ndim != 4 or tuple(image.shape[1:]) != tuple(shape) or len(image) == 0:
-        raise ValueError(f"image must be (N, {', '.join(map(str, shape))}), got {tuple(image.shape)}")
-
-
-def check_range(image: Tensor) -> None:
-    """Refuse an image batch with a value that is not finite or lies outside [-1, 1]."""
-    if not image.is_floating_point():
-        raise ValueError(f"image must be floating point in [-1, 1], got {image.dtype}")
-    low, high = (bound.item() for bound in torch.aminmax(image))
-    if not (low >= -1.0 and high <= 1.0):  # a NaN fails both comparisons
-        raise ValueError(f"image values must be finite and in [-1, 1], got [{low:.4g}, {high:.4g}]")

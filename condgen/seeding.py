@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from condgen.checks import check_seeds
+
 MAX_SEED = 2**63 - 1
 
 
@@ -47,9 +49,10 @@ def noise_per_seed(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
     Raises:
         ValueError: If `seeds` is not (N,) int64 with N >= 1, or holds a negative number.
     """
-    if seeds.dtype != torch.int64 or seeds.ndim != 1 or len(seeds) == 0:
-        raise ValueError(f"seeds must be (N,) int64 with N >= 1, got {tuple(seeds.shape)} {seeds.dtype}")
-    values: list[int] = seeds.tolist()
-    if min(values) < 0:
-        raise ValueError(f"seeds must be >= 0, got {min(values)}")
-    return torch.stack([torch.randn(shape, generator=generator("image", seed)) for seed in values])
+    check_seeds(seeds)
+    return torch.stack([torch.randn(shape, generator=generator("image", seed)) for seed in seeds.tolist()])
+
+
+def share(count: int, rank: int, world_size: int) -> Tensor:
+    """Return the places (N,) int64 of [0, count) that belong to one process: contiguous, in the order of the ranks."""
+    return torch.arange(count).tensor_split(world_size)[rank]

@@ -15,7 +15,7 @@ from conftest import same_weights, small_cgan
 from torch import Tensor, nn
 
 from condgen.conditions import NoCondition
-from condgen.data import BatchLoader, Digits
+from condgen.data import BatchLoader, Digits, ImageSet
 from condgen.models import CGAN, DCGAN, CosineDecay, LinearDecay
 from condgen.nets import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator
 from condgen.objectives import R1, AdversarialLoss, GradientPenalty, Hinge, LeastSquares, NonSaturating, Wasserstein
@@ -276,8 +276,41 @@ def test_a_resumed_run_equals_the_uninterrupted_one(digits: Digits, make_trainer
 
 def test_a_loss_that_is_not_finite_stops_the_run(digits: Digits, make_trainer: MakeTrainer) -> None:
     model = small_cgan(digits, loss=Hinge(), discriminator_optimizer=partial(torch.optim.SGD, lr=1e30))
-    with pytest.raises(FloatingPointError, match=r"train/\w+ is (nan|inf|-inf) at batch"):
+    with pytest.raises(FloatingPointError, match=r"(train/\w+ is (nan|inf|-inf) at|is not finite after) batch"):
         make_trainer(max_steps=50, log_every_n_steps=1).fit(model, digits)
+
+
+def test_weights_that_are_not_finite_are_never_saved(digits: Digits, make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    class Poison(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
+            if trainer.global_step == 3:
+                pl_module.generator.net.layers[0].weight.data[0, 0] = float("nan")
+
+    trainer = make_trainer(max_steps=3, callbacks=[Poison()])
+    with pytest.raises(FloatingPointError, match=r"generator\.net\.layers\.0\.weight is not finite after batch 3"):
+        trainer.fit(small_cgan(digits), digits)
+    with pytest.raises(FloatingPointError, match="nothing was saved"):
+        trainer.save_checkpoint(tmp_path / "nan.ckpt")
+    assert not (tmp_path / "nan.ckpt").exists()
+
+
+@pytest.mark.parametrize("offset", [1, -1])
+def test_labels_outside_the_classes_stop_before_training(
+    offset: int, digits: Digits, make_trainer: MakeTrainer
+) -> None:
+    class Shifted(Digits):
+        def load(self, split: Any) -> ImageSet:
+            images = super().load(split)
+            return ImageSet(images.pixels, {"label": images.cond["label"] + offset})
+
+    class Late(Digits):
+        def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+            out = super().on_after_batch_transfer(batch, dataloader_idx)
+            return {**out, "cond": {"label": out["cond"]["label"] + offset}}
+
+    for data in (Shifted(), Late()):
+        with pytest.raises(ValueError, match=r"label must be in \[0, 9\], got (10|-1)"):
+            make_trainer(max_steps=1).fit(small_cgan(digits), data)
 
 
 @pytest.mark.parametrize("bad", [2.0, float("nan")])

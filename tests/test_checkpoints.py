@@ -103,17 +103,38 @@ def tampered(folder: Path, path: Path, change: Callable[[dict[str, Any]], Any]) 
     return path
 
 
-def test_class_paths_in_a_checkpoint_are_not_imported(saved: tuple[CGAN, Path], tmp_path: Path) -> None:
+def test_class_paths_in_a_checkpoint_are_not_imported(
+    saved: tuple[CGAN, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def name_system(content: dict[str, Any]) -> None:
         content["condgen"]["class_path"] = "os.system"
 
     def name_popen(content: dict[str, Any]) -> None:
         content["hyper_parameters"]["loss"] = {"class_path": "subprocess.Popen", "init_args": {"args": ["true"]}}
 
-    for change, name in ((name_system, "os.system"), (name_popen, "subprocess.Popen")):
-        path = tampered(saved[1], tmp_path / f"{name}.ckpt", change)
-        with pytest.raises(CheckpointError, match=f"uses the class {name}; allow it with trusted="):
+    def name_factory(content: dict[str, Any]) -> None:
+        content["hyper_parameters"]["generator"] = {"factory": "evil.f", "init_args": {}}
+
+    def name_string(content: dict[str, Any]) -> None:
+        content["hyper_parameters"]["generator"] = "evil.f"
+
+    def name_torch(content: dict[str, Any]) -> None:
+        content["hyper_parameters"]["encoder"] = {"factory": "torch.hub.load", "init_args": {}}
+
+    monkeypatch.syspath_prepend(tmp_path)
+    proof = tmp_path / "executed"
+    (tmp_path / "evil.py").write_text(f"from pathlib import Path\nPath({str(proof)!r}).touch()\nf = dict\n")
+    for change, words in (
+        (name_system, "uses the class os.system, which is outside condgen, torch.nn, torch.optim"),
+        (name_popen, "uses the class subprocess.Popen, which is outside"),
+        (name_factory, "uses the class evil.f, which is outside"),
+        (name_string, "cannot be loaded"),
+        (name_torch, "uses the class torch.hub.load, which is outside"),
+    ):
+        path = tampered(saved[1], tmp_path / "evil.ckpt", change)
+        with pytest.raises(CheckpointError, match=words):
             load_model(path)
+    assert not proof.exists()
 
 
 def test_a_trusted_package_may_hold_the_model(saved: tuple[CGAN, Path], tmp_path: Path, monkeypatch: Any) -> None:
@@ -139,6 +160,8 @@ def test_a_trusted_package_may_hold_the_model(saved: tuple[CGAN, Path], tmp_path
         (lambda p: torch.save({"state_dict": {}}, p), "was not written by condgen"),
         (lambda p: torch.save([1, 2], p), "was not written by condgen"),
         (lambda p: torch.save({"condgen": {"format": 99}}, p), "has format 99; this version reads format 1"),
+        (lambda p: torch.save({"condgen": {"format": 1}}, p), "is damaged: its class"),
+        (lambda p: torch.save({"condgen": {"format": 1, "class_path": 5}, "hyper_parameters": {}}, p), "is damaged"),
     ],
 )
 def test_other_files_are_named(make: Callable[[Path], Any], message: str, tmp_path: Path) -> None:
@@ -163,6 +186,20 @@ def test_truncated_and_mismatched_files_are_one_line(saved: tuple[CGAN, Path], t
     def drop(content: dict[str, Any]) -> None:
         content["state_dict"].popitem()
 
-    with pytest.raises(CheckpointError, match="does not fit") as caught:
+    with pytest.raises(CheckpointError, match=r"cannot be loaded: .*Missing key") as caught:
         load_model(tampered(saved[1], tmp_path / "less.ckpt", drop))
     assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_another_family_does_not_resume(
+    saved: tuple[CGAN, Path], make_trainer: Callable[..., L.Trainer]
+) -> None:
+    data = Digits()
+    model = DCGAN(data.image_shape, data.cond_spec)
+    with pytest.raises((ValueError, RuntimeError), match=r"is of condgen\.models\.CGAN, not of condgen\.models\.DCGAN"):
+        make_trainer(max_steps=9).fit(model, data, ckpt_path=saved[1] / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def test_lightnings_own_loader_points_to_ours(saved: tuple[CGAN, Path]) -> None:
+    with pytest.raises(TypeError, match="load_model"):
+        CGAN.load_from_checkpoint(saved[1])

@@ -103,6 +103,10 @@ def test_test_and_validate_score_a_run(
         out = capsys.readouterr().out
         folder = Path(out.split("run folder")[1].strip())
         protocol = json.loads((folder / "metrics.json").read_text())["protocol"]
+        assert folder.name.endswith(f"-{verb}")
+        assert protocol["checkpoint"] == str(finished.run / "checkpoints" / "last.ckpt")
+        assert "checkpoint: " in (folder / "config.yaml").read_text().splitlines()[1]
+        assert "ckpt_path: null" in (folder / "config.yaml").read_text()
         assert protocol["split"] == split
         assert protocol["images_seen"] == 2560
         assert "label_accuracy" in out
@@ -156,6 +160,8 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
     assert "invalid int value: 'x'" in fails("sample", "--ckpt", run, "--n", "x")
     assert "--seeds takes numbers >= 0" in fails("sample", "--ckpt", run, "--seeds", "a-b")
     assert "names no seed" in fails("sample", "--ckpt", run, "--seeds", "9-3")
+    assert "--seeds names the same one twice" in fails("sample", "--ckpt", run, "--seeds", "1,1")
+    assert "--label names the same one twice" in fails("sample", "--ckpt", run, "--label", "3,3")
     assert "needs as many seeds" in fails("sample", "--ckpt", run, "--seeds", "1,2", "--n", "3")
     assert "no checkpoint nowhere.ckpt" in fails("sample", "--ckpt", "nowhere.ckpt")
     assert "is an address" in fails("sample", "--ckpt", "https://127.0.0.1/x.ckpt")
@@ -191,6 +197,15 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
         (["fit", "-c", QUICK, "--trainer.gradient_clip_val", "1"], "use model.gradient_clip_val"),
         (["fit", "-c", QUICK, "--trainer.accumulate_grad_batches", "2"], "use model.accumulate_grad_batches"),
         (["fit", "-c", QUICK, "--trainer.default_root_dir", "x"], "choose it with --runs and --name"),
+        (["fit", "-c", QUICK, "--trainer.logger", "false"], "trainer.logger cannot be false"),
+        (["fit", "-c", QUICK, "--trainer.overfit_batches", "2"], "has no effect"),
+        (["fit", "-c", QUICK, "--trainer.devices", "foo"], "trainer.devices must be a number"),
+        (["fit", "-c", QUICK, "--trainer.precision", "b16"], "got 'b16', did you mean 'bf16'?"),
+        (["fit", "-c", QUICK, "--trainer.precision", "bf16-mxed"], "did you mean 'bf16-mixed'?"),
+        (["fit", "-c", QUICK, "--checkpoint.monitor", "val/fd_digit"], "did you mean 'val/fd_digits'?"),
+        (["fit", "-c", QUICK, "--weights_only", "false"], "weights_only cannot be false"),
+        (["fit", "--model", "condgen.modelz.CGAN", "--data", "Digits"], "did you mean 'condgen.models'?"),
+        (["test", "-c", QUICK], "test needs a checkpoint: give --ckpt_path"),
         (["fit", "--model", "CGAN"], "data is missing"),
         (["fit", "-c", "modl/cgan.yaml"], "no config file modl/cgan.yaml, did you mean 'model/cgan.yaml'?"),
         (["fit", "-c"], "-c needs a file"),
@@ -219,6 +234,7 @@ def test_mistakes_are_one_line_with_the_nearest_name(args: list[str], words: str
         ({"include": "data/digits.yaml"}, "include must be a list"),
         ({"include": ["mistake.yaml"]}, "includes itself"),
         ("model: [", "is not YAML"),
+        ("- a\n- b", "mistake.yaml must be a mapping"),
     ],
 )  # fmt: skip
 def test_mistakes_in_yaml_are_one_line(
@@ -236,6 +252,25 @@ def test_failures_at_work_are_one_line_and_code_1(fails: Callable[..., str], tmp
     assert "no MNIST in" in line
 
 
+def test_a_finished_run_says_so(finished: SimpleNamespace, fails: Callable[..., str], tmp_path: Path) -> None:
+    line = fails("fit", "-c", str(finished.run), "--ckpt_path", str(finished.run))
+    assert "is at batch 40 of 40; raise --trainer.max_steps" in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_classifier_is_tested_by_the_same_verbs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    args = ["-c", "trainer/default.yaml", "-c", "data/digits.yaml", "-c", "model/classifier.yaml"]
+    assert main(["fit", *args, "--trainer.max_steps", "60", "--trainer.val_check_interval", "30"]) == 0
+    (run,) = tmp_path.glob("runs/classifier-digits/*")
+    assert "val/accuracy" in (run / "metrics.csv").read_text()
+    assert main(["test", "-c", str(run), "--ckpt_path", str(run)]) == 0
+    assert "test accuracy 0." in capsys.readouterr().out
+    assert "holds a Classifier, which does not generate images" in fails("sample", "--ckpt", str(run))
+
+
 def test_another_models_checkpoint_is_named(finished: SimpleNamespace, fails: Callable[..., str]) -> None:
     line = fails("test", "-c", QUICK, "--model.generator.hidden", "[7]", "--ckpt_path", str(finished.run))
     assert "the checkpoint does not fit the model" in line
@@ -245,7 +280,7 @@ def test_another_models_checkpoint_is_named(finished: SimpleNamespace, fails: Ca
     ("devices", "count"), [(1, 1), ("1", 1), ("auto", 1), (2, 2), ("2", 2), ([0, 1], 2), ("0,1", 2), ("0,", 1)]
 )
 def test_devices_are_counted(devices: object, count: int) -> None:
-    from condgen.cli.lightning import num_devices
+    from condgen.cli.trainer_flags import num_devices
 
     assert num_devices(SimpleNamespace(devices=devices, accelerator="cpu")) == count
 
@@ -290,6 +325,7 @@ def test_two_processes_train_score_and_keep_equal_weights(finished: SimpleNamesp
         content["state_dict"]["generator.net.layers.0.weight"], one["state_dict"]["generator.net.layers.0.weight"]
     )
     config = ["-c", str(finished.run / "config.yaml"), "--ckpt_path", str(finished.run)]
+    assert "sync_dist" not in done.stderr
     scores = []
     for name, more in (("alone", []), ("both", two)):
         done = command("test", *config, *more, "--runs", name, cwd=tmp_path)
@@ -298,8 +334,9 @@ def test_two_processes_train_score_and_keep_equal_weights(finished: SimpleNamesp
         scores.append(json.loads(file.read_text()))
     assert [s["protocol"]["processes"] for s in scores] == [1, 2]
     assert [s["protocol"]["n_real"] for s in scores] == [360, 360]
-    for score in ("label_accuracy", "fd_digits", "is_digits"):
-        assert scores[0]["scores"][score]["value"] == pytest.approx(scores[1]["scores"][score]["value"], rel=1e-5)
+    for name, row in scores[0]["scores"].items():
+        for side in ("value", "training_images"):
+            assert row[side] == pytest.approx(scores[1]["scores"][name][side], rel=1e-5)
 
 
 def test_a_resumed_run_equals_the_uninterrupted_one(finished: SimpleNamespace, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from conftest import REPO, mnist_root
 
 from condgen.cli import main
-from condgen.cli.lightning import with_includes
+from condgen.cli.includes import with_includes
 
 CONFIGS = REPO / "configs"
 TWO_BATCHES = ["--trainer.max_steps", "2", "--trainer.val_check_interval", "2", "--trainer.limit_val_batches", "1",

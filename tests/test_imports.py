@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "condgen"
-ROOT = {"types", "pixels", "seeding", "pictures"}
+ROOT = {"types", "checks", "pixels", "seeding", "pictures"}
 BODY = {"nets", "conditions", "objectives", "data"}
 ALLOWED = {
     **dict.fromkeys(ROOT, ROOT),

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from condgen.pixels import check_range, check_shape, to_model_range, to_uint8
+from condgen.checks import check_range, check_shape
+from condgen.pixels import to_model_range, to_uint8
 
 
 def test_every_grey_level_survives_the_round_trip() -> None:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from condgen import __version__
 from condgen.callbacks.run_folder import run_folder
+from condgen.callbacks.score_report import score_table, weights_hash
 from condgen.data import ImageDataModule
 from condgen.metrics import ClassifierExtractor, Evaluator, Features, Score
 from condgen.models import GenerativeModel
 from condgen.pixels import to_uint8
-from condgen.seeding import generator
+from condgen.seeding import generator, run_seed, share
 from condgen.types import Batch, Condition
 
 
@@ -119,7 +118,7 @@ class EvaluateSamples(L.Callback):
             raise ValueError(f"no real images of the {split} split to compare samples with")
         self._complete.add(split)
         real, start = join(self._real[split]), time.perf_counter()
-        index = torch.arange(trainer.global_rank, self.n_samples, trainer.world_size)
+        index = share(self.n_samples, trainer.global_rank, trainer.world_size)
         cond = self.conditions(model, index)
         fake = self._extract(to_uint8(model.sample(cond, seeds=index + self.first_seed)), cond)
         scores = evaluator.score(real, fake)
@@ -128,8 +127,9 @@ class EvaluateSamples(L.Callback):
         model.log_metrics(values)
         model.log_dict(values, logger=False, rank_zero_only=False)
         if trainer.state.fn in ("validate", "test"):
+            protocol = self._protocol(trainer, model, split, seconds)
             reference = self._score_training_images(trainer, split, real, model.device)
-            self.result = self._result(scores, reference, self._protocol(trainer, model, split, seconds))
+            self.result = self._result(scores, reference, protocol)
             self._report(run_folder(trainer), trainer.is_global_zero)
 
     def conditions(self, model: GenerativeModel, index: Tensor) -> Condition:
@@ -148,7 +148,7 @@ class EvaluateSamples(L.Callback):
         if split not in self._reference:
             train = data.images("train")
             chosen = torch.randperm(len(train), generator=generator("reference"))[: self.n_samples]
-            rows = train.take(chosen[trainer.global_rank :: trainer.world_size])
+            rows = train.take(chosen[share(len(chosen), trainer.global_rank, trainer.world_size)])
             self._reference[split] = self.evaluator.score(real, self._extract(rows.pixels.to(device), rows.cond))
         return self._reference[split]
 
@@ -166,19 +166,23 @@ class EvaluateSamples(L.Callback):
 
     def _protocol(self, trainer: L.Trainer, model: GenerativeModel, split: str, seconds: float) -> dict[str, Any]:
         assert self.evaluator is not None
+        data: ImageDataModule | None = getattr(trainer, "datamodule", None)
         mine = torch.tensor(sum(len(part.features) for part in self._real[split]), device=model.device)
         return {
-            "data": type(getattr(trainer, "datamodule", None)).__name__,
+            "data": type(data).__name__,
             "split": split,
             "n_real": int(trainer.strategy.reduce(mine, reduce_op="sum")),
             "n_samples": self.n_samples,
+            "n_training_images": min(self.n_samples, len(data.images("train"))) if data is not None else 0,
             "classes": "uniform" if "label" in model.cond_spec else None,
             "seeds": [self.first_seed, self.first_seed + self.n_samples - 1],
             **self.evaluator.protocol,
             "model": type(model).__name__,
             "ema": model.averaged,
             "sampler": model.sampler_card,
+            "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
             "weights_sha256": weights_hash(model),
+            "run_seed": run_seed(),
             "images_seen": model.images_seen,
             "processes": trainer.world_size,
             "device": model.device.type,
@@ -196,28 +200,7 @@ class EvaluateSamples(L.Callback):
         Console().print(score_table(self.result))
 
 
-def score_table(result: dict[str, Any]) -> Table:
-    """Lay out scores, their values for training images, and what is good."""
-    protocol = result["protocol"]
-    table = Table(title=f"{protocol['n_samples']} samples against {protocol['n_real']} {protocol['split']} images")
-    for heading in ("score", "value", "training images", "good is"):
-        table.add_column(heading, justify="left" if heading == "score" else "right")
-    for name, row in result["scores"].items():
-        reference = row.get("training_images")
-        table.add_row(name, f"{row['value']:.4f}", "" if reference is None else f"{reference:.4f}", row["better"])
-    return table
-
-
 def join(parts: list[Features]) -> Features:
     """Concatenate features and labels."""
     labels = [part.label for part in parts if part.label is not None]
     return Features(torch.cat([part.features for part in parts]), torch.cat(labels) if labels else None)
-
-
-def weights_hash(model: GenerativeModel) -> str:
-    """Hash names and values of the weights that sample."""
-    digest = sha256()
-    for name, value in model.sampling_net.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -9,6 +9,7 @@ import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 
 
 class RunProgress(ProgressBar):
@@ -25,6 +26,11 @@ class RunProgress(ProgressBar):
         self.interval = bar_interval if self.console.is_terminal else line_interval
         self.bar: Progress | None = None
         self.enabled = True
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether this process shows anything."""
+        return self.enabled
 
     def disable(self) -> None:
         """Show nothing; Lightning calls this on all processes but the first."""
@@ -67,7 +73,8 @@ class RunProgress(ProgressBar):
         self.last = time.monotonic()
         images = getattr(model, "images_seen", 0) - self.images_before
         facts = [f"{images / max(self.last - self.start, 1e-9):,.0f} images/s"]
-        facts += [f"{name} {value:.3f}" for name, value in trainer.callback_metrics.items() if "/" not in name]
+        losses: dict[str, Tensor] = getattr(model, "losses", {})
+        facts += [f"{name.removeprefix('train/')} {float(value):.3f}" for name, value in losses.items()]
         if self.bar is not None:
             self.bar.update(self.task, completed=trainer.global_step, facts="  ".join(facts))
         else:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.cli import LightningArgumentParser
 
 from condgen.models import GenerativeModel
+from condgen.models.plain import OWN_PACKAGES, from_plain, import_class
+from condgen.models.recorded import FORMAT
 
 
 class CheckpointError(ValueError):
@@ -49,8 +49,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{file} is not a checkpoint, or is damaged, or holds code: nothing was run") from error
     if not isinstance(content, dict) or not isinstance(content.get("condgen"), dict):
         raise CheckpointError(f"{file} was not written by condgen")
-    if content["condgen"].get("format") != 1:
-        raise CheckpointError(f"{file} has format {content['condgen'].get('format')}; this version reads format 1")
+    card = content["condgen"]
+    if card.get("format") != FORMAT:
+        raise CheckpointError(f"{file} has format {card.get('format')}; this version reads format {FORMAT}")
+    parts = (card.get("progress"), content.get("hyper_parameters"), content.get("state_dict"))
+    if not isinstance(card.get("class_path"), str) or not all(isinstance(part, dict) for part in parts):
+        raise CheckpointError(f"{file} is damaged: its class, arguments, progress or weights are missing")
     return content
 
 
@@ -59,34 +63,19 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = ()) -> GenerativeMo
 
     Args:
         path: A checkpoint file, or a run's folder for its last checkpoint.
-        trusted: Packages beside condgen and torch that the checkpoint's classes may be imported from.
+        trusted: Packages beside condgen, torch.nn and torch.optim that the checkpoint's classes may come from.
 
     Raises:
         CheckpointError: If it cannot be loaded.
     """
     content = read_checkpoint(path)
-    spec = {"class_path": content["condgen"]["class_path"], "init_args": content["hyper_parameters"]}
-    for name in class_paths(spec):
-        if name.split(".")[0] not in ("condgen", "torch", *trusted):
-            raise CheckpointError(f"{path} uses the class {name}; allow it with trusted={[name.split('.')[0]]}")
     try:
-        import_module(spec["class_path"].rpartition(".")[0])
-        parser = LightningArgumentParser(exit_on_error=False)
-        parser.add_subclass_arguments(GenerativeModel, "model", fail_untyped=False)
-        model = parser.instantiate(parser.parse_object({"model": spec})).model
+        cls = import_class(content["condgen"]["class_path"], (*OWN_PACKAGES, *trusted))
+        if not issubclass(cls, GenerativeModel):
+            raise ValueError(f"holds a {cls.__name__}, which does not generate images")
+        model = cls(**from_plain(content["hyper_parameters"], (*OWN_PACKAGES, *trusted)))
         model.on_load_checkpoint(content)
         model.load_state_dict(content["state_dict"])
-    except Exception as error:
-        raise CheckpointError(f"{path} does not fit {spec['class_path']}: {error}".splitlines()[0]) from error
-    assert isinstance(model, GenerativeModel)
+    except Exception as error:  # a file can be wrong in any way
+        raise CheckpointError(f"{path} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     return model.eval()
-
-
-def class_paths(value: Any) -> list[str]:
-    """List every `class_path` inside plain values."""
-    if isinstance(value, dict):
-        own = [str(value["class_path"])] if "class_path" in value else []
-        return own + [name for item in value.values() for name in class_paths(item)]
-    if isinstance(value, list | tuple):
-        return [name for item in value for name in class_paths(item)]
-    return []

@@ -9,7 +9,7 @@ VERBS = {
     "quickstart": ("condgen.cli.quickstart", "train, score and sample a CGAN on real digits, in minutes on a CPU"),
     "fit": ("condgen.cli.lightning", "train a model:         condgen fit -c model/cgan.yaml -c data/digits.yaml"),
     "validate": ("condgen.cli.lightning", "score a checkpoint on the validation split"),
-    "test": ("condgen.cli.lightning", "score a checkpoint:    condgen test -c RUN/config.yaml --ckpt_path RUN"),
+    "test": ("condgen.cli.lightning", "score a checkpoint:    condgen test -c RUN --ckpt_path RUN"),
     "predict": ("condgen.cli.lightning", "write one PNG per test condition"),
     "sample": ("condgen.cli.sample", "generate images:       condgen sample --ckpt RUN --label 3,7 --n 16"),
 }

@@ -27,7 +27,7 @@ def explain(error: BaseException, options: Iterable[str]) -> str:
         (r"arguments are required: (.+)", missing_option),
         (r"Option '([^']+)' is not accepted", lambda name: unknown_argument(name, text, key)),
         (r"module '([^']+' has no attribute '[^']+)'", unknown_attribute),
-        (r"No module named '([^']+)'", lambda name: f"no module {name!r}"),
+        (r"No module named '([^']+)'", unknown_module),
         (r"Expected a dot import path string: (\w*[A-Z.]\S*)", lambda name: unknown_class(name, key)),
     ):
         found = re.search(pattern, text)
@@ -70,7 +70,14 @@ def parameters(path: str) -> list[str]:
 def unknown_attribute(found: str) -> str:
     """Explain a class path whose module has no such class."""
     module, name = found.split("' has no attribute '")
+    if module == "condgen":
+        return unknown_module(f"condgen.{name}")
     return f"no class {module}.{name}{nearest(name, public_names(module))}"
+
+
+def unknown_module(name: str) -> str:
+    """Explain a module that cannot be imported."""
+    return f"no module {name!r}{nearest(name, [f'condgen.{part}' for part in PUBLIC])}"
 
 
 def unknown_class(name: str, key: str) -> str:
@@ -89,13 +96,17 @@ def public_names(module: str) -> list[str]:
 
 def wrong_value(text: str, key: str) -> str:
     """Explain a value of the wrong type."""
+    choices = re.findall(r"Expected a typing\.Literal\[([^\]]+)\]", text)
     expected = [kind for kind in re.findall(r"Expected an? <class '([^']+)'>", text) if kind != "NoneType"]
     given = re.findall(r"Got value: ([^\n.]+)|Given value: (\S[^\n]*?)(?:\. Got value|\n|$)", text)
-    if not expected or not key or not given:
+    if not (expected or choices) or not key or not given:
         return ""
     value = next(part for part in given[0] if part)
     if value.startswith(("Namespace", "NestedArg", "{")):
         return ""
+    if choices:
+        valid = [item.strip(" '") for group in choices for item in group.split(",")]
+        return f"{key} must be one of {', '.join(dict.fromkeys(valid))}, got {value!r}{nearest(value, valid)}"
     kinds = " or ".join(dict.fromkeys(kind.rpartition(".")[2] for kind in expected)).replace("Sequence", "a list")
     return f"{key} must be {kinds}, got {value!r}"
 

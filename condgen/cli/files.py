@@ -18,26 +18,28 @@ def shipped(folder: str) -> Path:
 
 
 def find_config(name: str, beside: Path | None = None) -> Path:
-    """Find a config by its path, by its path beside another config, or by its name among the shipped ones.
+    """Find a config by its path, beside another config, in a run's folder, or by its name among the shipped ones.
 
     Raises:
         UserError: If there is none, naming the nearest.
     """
     configs = shipped("configs")
     for folder in (beside, Path(), configs):
-        if folder is not None and (folder / name).is_file():
-            return folder / name
+        if folder is not None:
+            for path in (folder / name, folder / name / "config.yaml"):
+                if path.is_file():
+                    return path
     folder = Path(name).parent if Path(name).parent.is_dir() else configs
     known = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*.yaml"))]
     target = Path(name).name if folder != configs else name
     raise UserError(f"no config file {name}{nearest(target, known)}")
 
 
-def new_run_folder(root: str, name: str) -> Path:
-    """Make `root/name/<stamp>`, never one that exists."""
+def new_run_folder(root: str, name: str, suffix: str = "") -> Path:
+    """Make `root/name/<stamp><suffix>`, never one that exists."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    for suffix in ("", *(f"-{i}" for i in range(2, 100))):
-        folder = Path(root) / name / f"{stamp}{suffix}"
+    for again in ("", *(f"-{i}" for i in range(2, 100))):
+        folder = Path(root) / name / f"{stamp}{suffix}{again}"
         try:
             folder.mkdir(parents=True)
         except FileExistsError:

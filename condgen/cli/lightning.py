@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
-import torch
-import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -24,11 +24,13 @@ import condgen.nets
 import condgen.objectives  # noqa: F401 - so that classes can be named without their module
 from condgen.callbacks import Checkpoint, EvaluateSamples, RunProgress, SampleGrid, WritePredictions
 from condgen.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
-from condgen.cli.errors import RunError, UserError
+from condgen.cli.errors import RunError, UserError, nearest
 from condgen.cli.explain import explain
-from condgen.cli.files import find_config, is_first_process, new_run_folder
+from condgen.cli.files import is_first_process, new_run_folder
+from condgen.cli.includes import expand_includes
+from condgen.cli.trainer_flags import check_trainer, strategy_for
 from condgen.data import ImageDataModule
-from condgen.models import AdversarialModel, GenerativeModel
+from condgen.models import GenerativeModel
 
 LINKED = ("image_shape", "cond_spec")
 RUN_FOLDER = "CONDGEN_RUN_FOLDER"
@@ -64,12 +66,20 @@ class CLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Check the checkpoint; hyperparameters in it never override the config."""
-        config = self.config[self.config.subcommand]
-        if config.get("ckpt_path"):
-            config["ckpt_path"] = str(find_checkpoint(config["ckpt_path"]))
-            read_checkpoint(config["ckpt_path"])
-        if "weights_only" in config:
-            config["weights_only"] = True
+        verb = self.config.subcommand
+        config = self.config[verb]
+        if config.weights_only is False:
+            raise UserError("weights_only cannot be false: a checkpoint is data, never code")
+        config.weights_only = True
+        if not config.ckpt_path:
+            if verb == "fit":
+                return
+            raise UserError(f"{verb} needs a checkpoint: give --ckpt_path RUN_OR_FILE")
+        config.ckpt_path = str(find_checkpoint(config.ckpt_path))
+        card = read_checkpoint(config.ckpt_path)["condgen"]
+        done, last = card["progress"].get("batches_seen", 0), config.trainer.max_steps
+        if verb == "fit" and 0 <= last <= done:
+            raise UserError(f"{config.ckpt_path} is at batch {done} of {last}; raise --trainer.max_steps to go on")
 
     def before_instantiate_classes(self) -> None:
         """Refuse what would be ignored or fail late."""
@@ -85,14 +95,20 @@ class CLI(LightningCLI):
         config = self.config_init[self.subcommand]
         check_trainer(self.model, config.trainer)
         name = config.name or f"{type(self.model).__name__}-{type(self.datamodule).__name__}".lower()
-        self.run_folder = shared_run_folder(config.runs, name)
+        suffix = "" if self.subcommand == "fit" else f"-{self.subcommand}"
+        self.run_folder = shared_run_folder(config.runs, name, suffix)
         given = config.trainer.get("logger")
         others = given if isinstance(given, list) else [given] if given not in (None, True, False) else []
         kwargs["default_root_dir"] = str(self.run_folder)
         kwargs["logger"] = [CSVLogger(self.run_folder, name="", version=""), *others]
         if config.trainer.strategy == "auto" and not self.model.automatic_optimization:
             kwargs["strategy"] = strategy_for(config.trainer)
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except Exception:
+            if is_first_process():
+                self.run_folder.rmdir()
+            raise
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[L.Callback]) -> L.Trainer:
         if not isinstance(self.model, GenerativeModel):
@@ -101,49 +117,42 @@ class CLI(LightningCLI):
             callbacks.append(RunProgress())
         if config.get("enable_checkpointing") is False:
             callbacks = [c for c in callbacks if not isinstance(c, Checkpoint)]
+        check_monitor(callbacks)
         trainer: L.Trainer = super()._instantiate_trainer(config, [*callbacks, WritePredictions()])
         return trainer
 
 
-def shared_run_folder(root: str, name: str) -> Path:
+class SaveConfig(SaveConfigCallback):
+    """Writes `config.yaml` without the checkpoint that the run began from, which stands in a comment on top."""
+
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, **kwargs: Any) -> None:
+        config = config.clone()
+        if config.get("ckpt_path"):
+            parser.dump_header = [*(parser.dump_header or []), f"checkpoint: {config.ckpt_path}"]
+            config.ckpt_path = None
+        super().__init__(parser, config, **kwargs)
+
+
+def check_monitor(callbacks: list[L.Callback]) -> None:
+    """Refuse to rank checkpoints by a score that is never measured."""
+    scores = [
+        f"val/{name}" for c in callbacks if isinstance(c, EvaluateSamples) and c.evaluator
+        for name in c.evaluator.score_names
+    ]  # fmt: skip
+    for callback in callbacks:
+        if isinstance(callback, Checkpoint) and scores and callback.monitor not in (None, *scores):
+            raise UserError(
+                f"checkpoint.monitor: no score {callback.monitor!r}{nearest(str(callback.monitor), scores)}"
+            )
+
+
+def shared_run_folder(root: str, name: str, suffix: str) -> Path:
     """Make the run's folder in the first process; the processes that it starts use the same."""
     if not is_first_process():
         return Path(os.environ.get(RUN_FOLDER, root))
-    folder = new_run_folder(root, name)
+    folder = new_run_folder(root, name, suffix)
     os.environ[RUN_FOLDER] = str(folder)
     return folder
-
-
-def strategy_for(trainer: Namespace) -> str:
-    """Choose the strategy for manual optimisation: players leave each other's parameters unused in their turns."""
-    if num_devices(trainer) * trainer.num_nodes == 1:
-        return "auto"
-    if is_first_process():
-        print("strategy: ddp_find_unused_parameters_true, because two optimizers take turns")
-    return "ddp_find_unused_parameters_true"
-
-
-def num_devices(trainer: Namespace) -> int:
-    """Return how many devices of one machine the trainer's flags ask for."""
-    devices = trainer.devices
-    if devices in ("auto", -1, "-1"):
-        return max(1, torch.cuda.device_count()) if trainer.accelerator in ("auto", "gpu", "cuda") else 1
-    if isinstance(devices, str):
-        devices = [part for part in devices.split(",") if part] if "," in devices else int(devices)
-    return len(devices) if isinstance(devices, list) else int(devices)
-
-
-def check_trainer(model: L.LightningModule, trainer: Namespace) -> None:
-    """Refuse trainer flags that would be ignored, or that manual optimisation replaces, naming what to use."""
-    if trainer.default_root_dir is not None:
-        raise UserError("trainer.default_root_dir is the run's own folder; choose it with --runs and --name")
-    if isinstance(model, AdversarialModel):
-        if trainer.gradient_clip_val is not None:
-            raise UserError("trainer.gradient_clip_val does not work with two players; use model.gradient_clip_val")
-        if trainer.accumulate_grad_batches != 1:
-            raise UserError(
-                "trainer.accumulate_grad_batches does not work with two players; use model.accumulate_grad_batches"
-            )
 
 
 def run(verb: str, args: list[str]) -> int:
@@ -171,7 +180,7 @@ def start(verb: str, args: list[str]) -> CLI:
             ImageDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
-            save_config_callback=SaveConfigCallback,
+            save_config_callback=SaveConfig,
             parser_kwargs={**strict, verb: dict(strict)},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
@@ -188,13 +197,22 @@ def start(verb: str, args: list[str]) -> CLI:
 
 
 def execute(cli: CLI, verb: str) -> None:
-    """Run the trainer's method; expected failures become one line."""
+    """Run the trainer's method."""
     if cli.trainer.is_global_zero:
         print(summary(cli), flush=True)
     if verb in ("validate", "test"):
         cli.config[verb]["verbose"] = False
-    try:
+    with failures(cli):
         LightningCLI._run_subcommand(cli, verb)
+    if cli.trainer.is_global_zero:
+        print(f"run folder   {cli.run_folder}")
+
+
+@contextmanager
+def failures(cli: CLI) -> Iterator[None]:
+    """Turn failures of the work that a user can mend into one line."""
+    try:
+        yield
     except (ValueError, OSError, FloatingPointError, MisconfigurationException) as error:
         raise RunError(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
     except SystemExit as error:  # Lightning's answer to Ctrl-C
@@ -203,8 +221,6 @@ def execute(cli: CLI, verb: str) -> None:
         if "Error(s) in loading state_dict" in str(error):
             raise UserError(f"the checkpoint does not fit the model: {str(error).splitlines()[1].strip()}") from error
         raise
-    if cli.trainer.is_global_zero:
-        print(f"run folder   {cli.run_folder}")
 
 
 def summary(cli: CLI) -> str:
@@ -218,43 +234,12 @@ def summary(cli: CLI) -> str:
     )
 
 
-def expand_includes(args: list[str]) -> list[str]:
-    """Put the files that a config includes before it; find configs by their shipped names too."""
-    out: list[str] = []
-    rest = iter(args)
-    for arg in rest:
-        flag, equals, value = arg.partition("=")
-        if flag not in ("-c", "--config"):
-            out.append(arg)
-            continue
-        name = value if equals else next(rest, None)
-        if name is None:
-            raise UserError(f"{flag} needs a file")
-        for path in with_includes(find_config(name)):
-            out += ["--config", str(path)]
-    return out
-
-
-def with_includes(path: Path, inside: tuple[Path, ...] = ()) -> list[Path]:
-    """List a config after all that it includes."""
-    if path in inside:
-        raise UserError(f"config {path} includes itself")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"config {path} is not YAML: {' '.join(str(error).split())}") from error
-    names = content.get("include") or [] if isinstance(content, dict) else []
-    if not isinstance(names, list):
-        raise UserError(f"config {path}: include must be a list of files, got {names!r}")
-    included = [find_config(str(name), beside=path.parent) for name in names]
-    return [file for item in included for file in with_includes(item, (*inside, path))] + [path]
-
-
 def quiet() -> None:
     """Keep Lightning's hints and warnings of its own internals off the screen."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the scores are those of all processes
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")  # the averaged net
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")  # batches count, not epochs

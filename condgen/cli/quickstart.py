@@ -17,20 +17,28 @@ def run(verb: str, args: list[str]) -> int:
         RunError: If the label accuracy on the test split is below 0.9.
     """
     from condgen.callbacks import EvaluateSamples
-    from condgen.cli.lightning import start
+    from condgen.cli.lightning import failures, start
 
     config = shipped("experiments") / "quickstart" / "quickstart.yaml"
     cli = start("fit", ["--config", str(config), *args])
-    cli.trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
+    with failures(cli):
+        cli.trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
     (evaluation,) = (c for c in cast(Any, cli.trainer).callbacks if isinstance(c, EvaluateSamples))
     folder = cli.run_folder
-    print(f"config       {folder / 'config.yaml'}")
-    print(f"checkpoints  {folder / 'checkpoints'}")
-    print(f"pictures     {max((folder / 'samples').glob('*.png'))}")
-    print(f"scores       {folder / 'metrics.json'}")
-    print(f"curves       {folder / 'metrics.csv'}")
+    written = {
+        "config": folder / "config.yaml",
+        "checkpoints": folder / "checkpoints",
+        "pictures": max((folder / "samples").glob("*.png"), default=folder / "samples"),
+        "scores": folder / "metrics.json",
+        "curves": folder / "metrics.csv",
+    }
+    for name, path in written.items():
+        if path.exists():
+            print(f"{name:<12} {path}")
     print(f"next: condgen sample --ckpt {folder} --label 3,7 --n 16 --out samples.png")
-    accuracy = evaluation.result["scores"]["label_accuracy"]["value"] if evaluation.result else 0.0
+    if evaluation.result is None:
+        raise RunError("nothing was scored: evaluation.extractor is null")
+    accuracy = evaluation.result["scores"]["label_accuracy"]["value"]
     if accuracy < MIN_ACCURACY:
         raise RunError(f"label accuracy {accuracy:.3f} is below {MIN_ACCURACY}: the model did not learn the classes")
     return 0

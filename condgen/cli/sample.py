@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -58,6 +59,9 @@ def run(verb: str, args: list[str]) -> int:
     if options.label is not None and not names:
         raise UserError("this model takes no label; leave --label out")
     labels = parse_labels(options.label, names)
+    for what, values in (("--label", labels), ("--seeds", seeds)):
+        if len(set(values)) < len(values):
+            raise UserError(f"{what} names the same one twice")
     repeated = torch.tensor(seeds).repeat(max(1, len(labels)))
     cond = {"label": torch.tensor(labels).repeat_interleave(len(seeds))} if labels else {}
     images = to_uint8(model.sample(cond, seeds=repeated)).cpu()
@@ -67,12 +71,17 @@ def run(verb: str, args: list[str]) -> int:
             save_png(grid(images, len(seeds)), out)
         else:
             for i, image in enumerate(images):
-                prefix = f"label={names[labels[i // len(seeds)]]}-" if labels else ""
+                prefix = f"label={file_name(names[labels[i // len(seeds)]])}-" if labels else ""
                 save_png(image, out / f"{prefix}seed={int(repeated[i])}.png")
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from error
     print(f"{len(images)} images in {out}")
     return 0
+
+
+def file_name(name: str) -> str:
+    """Make a class name fit for a file's name."""
+    return re.sub(r"[^\w.+-]", "_", name)
 
 
 def parse_seeds(text: str | None, n: int | None) -> list[int]:

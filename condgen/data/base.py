@@ -9,6 +9,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from condgen.checks import check_condition, check_shape
 from condgen.data.augment import Augmentation
 from condgen.data.loader import BatchLoader, ImageSet
 from condgen.pixels import to_model_range
@@ -48,9 +49,16 @@ class ImageDataModule(L.LightningDataModule):
         """Read one split, the same images in the same order each time."""
 
     def images(self, split: Split) -> ImageSet:
-        """Return one split, read at most once."""
+        """Return one split, read and checked at most once.
+
+        Raises:
+            ValueError: If an image or a condition is not what `image_shape` and `cond_spec` say.
+        """
         if split not in self._splits:
-            self._splits[split] = self.load(split)
+            images = self.load(split)
+            check_shape(images.pixels, self.image_shape)
+            check_condition(images.cond, self.cond_spec, tuple(self.cond_spec))
+            self._splits[split] = images
         return self._splits[split]
 
     def train_dataloader(self) -> BatchLoader:

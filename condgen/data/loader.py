@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from condgen.seeding import generator, run_seed
+from condgen.seeding import generator, run_seed, share
 from condgen.types import Condition
 
 
@@ -33,8 +33,8 @@ class BatchLoader:
     """Yields raw batches `{"pixels", "cond", "index", "batch"}` by indexing whole tensors.
 
     Training: each epoch is a new permutation; a global batch is `batch_size` consecutive places of it per rank; the
-    last incomplete one is dropped, unless the set is smaller than one batch. Evaluation: places rank, rank + world,
-    ... in order, each once, nothing padded or dropped.
+    last incomplete one is dropped, unless the set is smaller than one batch. Evaluation: a contiguous share of the
+    places in order, each once, nothing padded or dropped; so what all ranks saw, gathered by rank, is in order.
 
     Its state is the number of batches since the start: an epoch that was interrupted, or cut short by
     `limit_train_batches`, goes on where it stopped.
@@ -56,8 +56,7 @@ class BatchLoader:
         """Return the number of batches in an epoch of this rank."""
         if self.shuffle:
             return len(self.images) // (self.batch_size * self.world_size)
-        mine = (len(self.images) - self.rank + self.world_size - 1) // self.world_size
-        return (mine + self.batch_size - 1) // self.batch_size
+        return (len(self._share()) + self.batch_size - 1) // self.batch_size
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield the rest of the epoch that the position lies in, or all batches of an evaluation."""
@@ -70,10 +69,13 @@ class BatchLoader:
     def epoch_order(self, epoch: int) -> list[Tensor]:
         """Return the places of each batch of this rank in one epoch."""
         if not self.shuffle:
-            return list(torch.arange(self.rank, len(self.images), self.world_size).split(self.batch_size))
+            return list(self._share().split(self.batch_size))
         order = torch.randperm(len(self.images), generator=generator(run_seed(), "order", epoch))
         steps = order[: len(self) * self.batch_size * self.world_size]
         return list(steps.view(len(self), self.world_size, self.batch_size)[:, self.rank])
+
+    def _share(self) -> Tensor:
+        return share(len(self.images), self.rank, self.world_size)
 
     def state_dict(self) -> dict[str, int]:
         """Return the position; Lightning keeps it in the checkpoint."""

@@ -60,10 +60,17 @@ class Evaluator:
             metric.update(*real, real=True)
             metric.update(*fake, real=False)
             for name, value in metric.compute().items():
-                full_name = f"{name}_{self.extractor.name}" if name in metric.on_extractor else name
-                scores[full_name] = Score(float(value), metric.better[name])
+                scores[self._full_name(metric, name)] = Score(float(value), metric.better[name])
             metric.reset()
         return scores
+
+    @property
+    def score_names(self) -> list[str]:
+        """Names of all scores, distances with the extractor's."""
+        return [self._full_name(metric, name) for metric in self.metrics for name in metric.better]
+
+    def _full_name(self, metric: DistributionMetric, name: str) -> str:
+        return f"{name}_{self.extractor.name}" if name in metric.on_extractor else name
 
     @property
     def protocol(self) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from condgen.checks import check_shape
 from condgen.nets import ConvClassifier
-from condgen.pixels import check_shape, to_model_range
+from condgen.pixels import to_model_range
 
 WEIGHTS = Path(__file__).parent / "weights"
 

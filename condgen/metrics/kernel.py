@@ -28,16 +28,17 @@ class KernelDistance(FeatureStore):
             raise ValueError(f"needs subsets >= 1 and subset_size >= 2, got {subsets} and {subset_size}")
         self.subsets = subsets
         self.subset_size = subset_size
+        self.used_size = subset_size
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The subsets."""
-        return {"kid_subsets": self.subsets, "kid_subset_size": self.subset_size}
+        """The subsets, with the size that the last `compute` used."""
+        return {"kid_subsets": self.subsets, "kid_subset_size": self.used_size}
 
     def compute(self) -> dict[str, Tensor]:
         """Return `kid`."""
         real, fake = (side.double() for side in self.both())
-        size = min(self.subset_size, len(real), len(fake))
+        self.used_size = size = min(self.subset_size, len(real), len(fake))
         source = generator("kid")
         values = []
         for _ in range(self.subsets):

@@ -33,16 +33,17 @@ class PRDC(FeatureStore):
         self.k = k
         self.subset_size = subset_size
         self.draws = draws
+        self.used_size = subset_size
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Neighbours, images and draws."""
-        return {"prdc_k": self.k, "prdc_subset_size": self.subset_size, "prdc_draws": self.draws}
+        """Neighbours, images and draws, with the number of images that the last `compute` used."""
+        return {"prdc_k": self.k, "prdc_subset_size": self.used_size, "prdc_draws": self.draws}
 
     def compute(self) -> dict[str, Tensor]:
         """Return the four scores."""
         real, fake = self.both()
-        size = min(self.subset_size or len(real), len(real), len(fake))
+        self.used_size = size = min(self.subset_size or len(real), len(real), len(fake))
         if size <= self.k:
             raise ValueError(f"PRDC needs more than k={self.k} images on each side, got {size}")
         source = generator("prdc")

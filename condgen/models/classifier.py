@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import lightning as L
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from condgen.models.base import log_interval
+from condgen.models.recorded import RecordedModule
 from condgen.models.schedule import Schedule
 from condgen.nets import ConvClassifier
-from condgen.seeding import seed_batch
 from condgen.types import Batch, CondSpec, Shape
 
 ClassifierFactory = Callable[[Shape, int], ConvClassifier]
 
 
-class Classifier(L.LightningModule):
+class Classifier(RecordedModule):
     """Cross-entropy on `label`, with AdamW.
 
     Args:
@@ -41,40 +39,46 @@ class Classifier(L.LightningModule):
         weight_decay: float = 1e-2,
         schedule: Schedule | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(image_shape, cond_spec)
         if "label" not in cond_spec:
             raise ValueError("a classifier needs the condition 'label', which the data does not offer")
-        self.net = net(image_shape, len(cond_spec["label"]["names"]))
+        self.net = net(self.image_shape, len(cond_spec["label"]["names"]))
         self.lr, self.weight_decay, self.schedule = lr, weight_decay, schedule
-        self.images_seen = 0
 
     def configure_optimizers(self) -> Optimizer:
         """Return the optimizer."""
         return torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seed the global generators, set the learning rate."""
-        seed_batch(self.global_rank, self.global_step, self.device)
+    def train_on(self, batch: Batch) -> Tensor:
+        """Return the cross-entropy."""
         if self.schedule is not None:
             self.schedule.apply(self.trainer.optimizers[0], self.images_seen)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the cross-entropy."""
-        self.images_seen += len(batch["image"]) * self.trainer.world_size
         loss = F.cross_entropy(self.net(batch["image"]), batch["cond"]["label"])
-        if (self.global_step + 1) % log_interval(self.trainer) == 0:
-            self.log("train/loss", loss, prog_bar=True)
+        self.losses["train/loss"] = loss.detach()
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the accuracy."""
+        """Count right answers."""
         self._log_accuracy(batch, "val/accuracy")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the accuracy."""
+        """Count right answers."""
         self._log_accuracy(batch, "test/accuracy")
 
     def _log_accuracy(self, batch: Batch, name: str) -> None:
         label = batch["cond"]["label"]
         right = (self.net(batch["image"]).argmax(dim=1) == label).float().mean()
-        self.log(name, right, on_epoch=True, prog_bar=True, batch_size=len(label), sync_dist=True)
+        self.log(name, right, on_epoch=True, batch_size=len(label), sync_dist=True, logger=False)
+
+    def on_validation_end(self) -> None:
+        """Send the accuracy to the loggers."""
+        self._send("val/accuracy")
+
+    def on_test_end(self) -> None:
+        """Send the accuracy to the loggers, and print it."""
+        self._send("test/accuracy")
+        self.print(f"test accuracy {self.trainer.callback_metrics['test/accuracy']:.4f}")
+
+    def _send(self, name: str) -> None:
+        if not self.trainer.sanity_checking:
+            self.log_metrics({name: float(self.trainer.callback_metrics[name])})

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
+from importlib import import_module
 from inspect import Parameter, signature
 from typing import Any
 
 PLAIN = (str, int, float, bool, type(None))
+OWN_PACKAGES = ("condgen", "torch.nn", "torch.optim")
+"""Where the classes of a checkpoint may come from without further permission."""
 
 
 def to_plain(value: Any, name: str = "argument") -> Any:
     """Turn a constructor argument into strings, numbers, lists and dicts.
 
-    A class, a `functools.partial` of a class and a dataclass become `{"class_path": ..., "init_args": {...}}`, the form
-    that YAML uses.
+    A dataclass becomes `{"class_path": ..., "init_args": {...}}`; a class, or a `functools.partial` of one, which is a
+    factory, becomes `{"factory": ..., "init_args": {...}}`.
 
     Raises:
         TypeError: If it cannot be written that way; `name` is in the message.
@@ -28,11 +31,11 @@ def to_plain(value: Any, name: str = "argument") -> Any:
     if isinstance(value, list | tuple):
         return [to_plain(item, name) for item in value]
     if isinstance(value, type):
-        return {"class_path": class_path(value)}
+        return {"factory": class_path(value), "init_args": {}}
     if isinstance(value, partial):
         classes = [item for item in (value.func, *value.args) if isinstance(item, type)]  # jsonargparse adds a wrapper
         if len(classes) == 1:
-            return {"class_path": class_path(classes[0]), "init_args": to_plain(value.keywords, name)}
+            return {"factory": class_path(classes[0]), "init_args": to_plain(value.keywords, name)}
     if is_dataclass(value):
         init_args = {field.name: getattr(value, field.name) for field in fields(value)}
         return {"class_path": class_path(type(value)), "init_args": to_plain(init_args, name)}
@@ -40,6 +43,34 @@ def to_plain(value: Any, name: str = "argument") -> Any:
         f"{name}={value!r} cannot be written to a checkpoint; pass a class, functools.partial(Class, key=value), a "
         "dataclass or plain values"
     )
+
+
+def from_plain(value: Any, packages: Sequence[str]) -> Any:
+    """Undo `to_plain`, importing classes from `packages` alone."""
+    if isinstance(value, list):
+        return [from_plain(item, packages) for item in value]
+    if not isinstance(value, dict):
+        return value
+    for key in ("class_path", "factory"):
+        if value.keys() == {key, "init_args"}:
+            cls, init_args = import_class(value[key], packages), from_plain(value["init_args"], packages)
+            return cls(**init_args) if key == "class_path" else partial(cls, **init_args)
+    return {key: from_plain(item, packages) for key, item in value.items()}
+
+
+def import_class(path: object, packages: Sequence[str]) -> type:
+    """Import a class by its path.
+
+    Raises:
+        ValueError: If it lies outside `packages`, before anything is imported, or is no class.
+    """
+    if not isinstance(path, str) or not any(path.startswith(f"{package}.") for package in packages):
+        raise ValueError(f"uses the class {path}, which is outside {', '.join(packages)}")
+    module, _, name = path.rpartition(".")
+    found = getattr(import_module(module), name, None)
+    if not isinstance(found, type):
+        raise ValueError(f"uses the class {path}, which does not exist")
+    return found
 
 
 def constructor_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from condgen.nets.layers import (
     ConditionalBatchNorm2d,
     Head,
     Judgement,
+    append_planes,
     append_vector,
     require_positive,
     require_routes,
@@ -131,6 +132,6 @@ class DCGANDiscriminator(nn.Module):
 
     def forward(self, image: Tensor, cond: Encoded) -> Judgement:
         """Judge images (N, C, H, W) in [-1, 1]."""
-        features = self.layers(image if self.projection else append_vector(image, cond))
+        features = self.layers(image if self.projection else append_planes(image, cond))
         judgement: Judgement = self.head(features, cond)
         return judgement

@@ -39,13 +39,16 @@ def require_positive(**numbers: int | Sequence[int]) -> None:
 
 
 def append_vector(x: Tensor, cond: Encoded) -> Tensor:
-    """Concatenate the condition's vector to (N, F), or as constant planes to (N, C, H, W)."""
+    """Concatenate the condition's vector to (N, F)."""
+    return x if cond.vector is None else torch.cat([x, cond.vector.to(x.dtype)], dim=1)
+
+
+def append_planes(x: Tensor, cond: Encoded) -> Tensor:
+    """Concatenate the condition's vector to (N, C, H, W) as constant planes."""
     if cond.vector is None:
         return x
-    vector = cond.vector.to(x.dtype)
-    if x.ndim == 4:
-        vector = vector[:, :, None, None].expand(-1, -1, *x.shape[2:])
-    return torch.cat([x, vector], dim=1)
+    planes = cond.vector.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+    return torch.cat([x, planes], dim=1)
 
 
 class ConditionalBatchNorm2d(nn.Module):

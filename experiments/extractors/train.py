@@ -67,7 +67,8 @@ def train(name: str, root: str, seed: int) -> tuple[Classifier, dict[str, Any]]:
     )
     trainer.fit(model, data)
     validation = float(trainer.callback_metrics["val/accuracy"])
-    test = trainer.test(model, data, verbose=False)[0]["test/accuracy"]
+    trainer.test(model, data, verbose=False)
+    test = float(trainer.callback_metrics["test/accuracy"])
     row = {"seed": seed, "validation_accuracy": validation, "test_accuracy": test, "seconds": time.time() - start}
     return model, row
 

@@ -1,0 +1,44 @@
+"""Configs on the command line: found by name, and preceded by what they include."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from condgen.cli.errors import UserError
+from condgen.cli.files import find_config
+
+
+def expand_includes(args: list[str]) -> list[str]:
+    """Put the files that a config includes before it; find configs by their shipped names too."""
+    out: list[str] = []
+    rest = iter(args)
+    for arg in rest:
+        flag, equals, value = arg.partition("=")
+        if flag not in ("-c", "--config"):
+            out.append(arg)
+            continue
+        name = value if equals else next(rest, None)
+        if name is None:
+            raise UserError(f"{flag} needs a file")
+        for path in with_includes(find_config(name)):
+            out += ["--config", str(path)]
+    return out
+
+
+def with_includes(path: Path, inside: tuple[Path, ...] = ()) -> list[Path]:
+    """List a config after all that it includes."""
+    if path in inside:
+        raise UserError(f"config {path} includes itself")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"config {path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"config {path} must be a mapping with keys such as model, data and trainer")
+    names = content.get("include") or []
+    if not isinstance(names, list):
+        raise UserError(f"config {path}: include must be a list of files, got {names!r}")
+    included = [find_config(str(name), beside=path.parent) for name in names]
+    return [file for item in included for file in with_includes(item, (*inside, path))] + [path]

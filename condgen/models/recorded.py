@@ -1,0 +1,145 @@
+"""What every LightningModule of condgen keeps of itself: its arguments, its progress, its losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, Self, cast
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from condgen import __version__
+from condgen.checks import check_condition, check_range, check_shape
+from condgen.models.plain import class_path, constructor_arguments
+from condgen.seeding import run_seed, seed_batch
+from condgen.types import Batch, CondSpec, Shape
+
+FORMAT = 1
+
+
+class RecordedModule(L.LightningModule):
+    """A LightningModule whose training is a function of its config, and whose checkpoints say what they are.
+
+    A subclass defines `train_on`, and fills `losses` in it with what the loggers shall see.
+
+    Args:
+        image_shape: (C, H, W), from the data module.
+        cond_spec: The data's conditions, from the data module.
+    """
+
+    init_args: dict[str, Any]
+    """The constructor's arguments in plain values, as a checkpoint keeps them."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Note the constructor's arguments; without any, a copy or an unpickled model is being made."""
+        module = super().__new__(cls)
+        if args or kwargs:
+            module.__dict__["init_args"] = constructor_arguments(cls, args, kwargs)
+        return module
+
+    def __init__(self, image_shape: Shape, cond_spec: CondSpec) -> None:
+        super().__init__()
+        self.save_hyperparameters(self.init_args)
+        self.image_shape: Shape = (image_shape[0], image_shape[1], image_shape[2])
+        self.cond_spec = cond_spec
+        self.batches_seen = 0
+        self.images_seen = 0
+        self.losses: dict[str, Tensor] = {}
+
+    # ------------------------------------------------------------------ training
+
+    def train_on(self, batch: Batch) -> Tensor | None:
+        """Do the work of one training batch; return the loss under automatic optimisation."""
+        raise NotImplementedError
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed the global generators from (run seed, rank, batches seen)."""
+        seed_batch(self.global_rank, self.batches_seen, self.device)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """Check the batch, train on it, and count it."""
+        check_shape(batch["image"], self.image_shape)
+        if self.device.type == "cpu":  # elsewhere a look at the values would make the host wait
+            check_range(batch["image"])
+            check_condition(batch["cond"], self.cond_spec, ())
+        loss = self.train_on(batch)
+        self.batches_seen += 1
+        self.images_seen += self.num_images(batch)
+        if self.batches_seen == 1 or self.batches_seen % (cast(Any, self.trainer).log_every_n_steps or 1) == 0:
+            self._log_losses()
+        return loss
+
+    def on_train_end(self) -> None:
+        """Log the last losses; stop with an error if the weights are not finite."""
+        self._log_losses()
+        self.check_weights()
+
+    def num_images(self, batch: Batch) -> int:
+        """Return the number of images in the batches of all processes."""
+        return len(batch["image"]) * self.trainer.world_size
+
+    def _log_losses(self) -> None:
+        """Hand the last losses to the progress bar and to the loggers, against images seen."""
+        if not self.losses:
+            return
+        values = dict(zip(self.losses, torch.stack([*self.losses.values()]).tolist(), strict=True))
+        for name, value in values.items():
+            if not isfinite(value):
+                raise FloatingPointError(
+                    f"{name} is {value} at batch {self.batches_seen}; training stops. "
+                    "Lower the learning rate, or clip the gradient with model.gradient_clip_val"
+                )
+        self.log_metrics(values)
+
+    def log_metrics(self, values: Mapping[str, float]) -> None:
+        """Send scalars to every logger with the number of images seen as the step."""
+        for logger in self.loggers:
+            logger.log_metrics(dict(values), step=self.images_seen)
+
+    def check_weights(self) -> None:
+        """Stop if a parameter is not finite.
+
+        Raises:
+            FloatingPointError: Naming the first such parameter.
+        """
+        for name, parameter in self.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise FloatingPointError(f"{name} is not finite after batch {self.batches_seen}; nothing was saved")
+
+    # ------------------------------------------------------------------ checkpoints
+
+    @classmethod
+    def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> Self:
+        """Refuse: a condgen checkpoint is read by `condgen.checkpoints.load_model`, which runs nothing in it."""
+        raise TypeError("load a condgen checkpoint with condgen.checkpoints.load_model(path)")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write what the checkpoint is, in plain values; refuse to save weights that are not finite."""
+        self.check_weights()
+        checkpoint["hyper_parameters"] = self.init_args
+        checkpoint["condgen"] = {
+            "format": FORMAT,
+            "version": __version__,
+            "class_path": class_path(type(self)),
+            "seed": run_seed(),
+            "progress": self.progress(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the counters.
+
+        Raises:
+            ValueError: If the checkpoint is of another kind of model.
+        """
+        card = checkpoint.get("condgen", {})
+        saved, own = card.get("progress", {}), self.progress()
+        if card.get("class_path") != class_path(type(self)) or saved.keys() != own.keys():
+            raise ValueError(f"the checkpoint is of {card.get('class_path')}, not of {class_path(type(self))}")
+        for name in own:
+            setattr(self, name, int(saved[name]))
+
+    def progress(self) -> dict[str, int]:
+        """Return the counters that a checkpoint keeps."""
+        return {"batches_seen": self.batches_seen, "images_seen": self.images_seen}
