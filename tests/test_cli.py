@@ -271,6 +271,27 @@ def test_the_classifier_is_tested_by_the_same_verbs(
     assert "holds a Classifier, which does not generate images" in fails("sample", "--ckpt", str(run))
 
 
+def test_a_model_in_a_file_of_ones_own_is_a_model_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from condgen.models import AdversarialModel\n"
+        "from condgen.nets import DCGANGenerator, MLPDiscriminator\n\n"
+        "class Mixed(AdversarialModel):\n"
+        "    default_generator = DCGANGenerator\n"
+        "    default_discriminator = MLPDiscriminator\n"
+    )
+
+    def condgen(*args: str) -> subprocess.CompletedProcess[str]:
+        script = Path(sys.executable).with_name("condgen")
+        return subprocess.run([script, *args], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+
+    done = condgen("fit", "--model", "mine.Mixed", "-c", "trainer/default.yaml", "-c", "data/digits.yaml", *SHORT)
+    assert done.returncode == 0, done.stderr
+    (run,) = tmp_path.glob("runs/mixed-digits/*")
+    assert "uses the class mine.Mixed, which is outside" in condgen("sample", "--ckpt", str(run)).stderr
+    assert condgen("sample", "--ckpt", str(run), "--trust", "mine", "--n", "2").returncode == 0
+    assert (tmp_path / "samples.png").is_file()
+
+
 def test_another_models_checkpoint_is_named(finished: SimpleNamespace, fails: Callable[..., str]) -> None:
     line = fails("test", "-c", QUICK, "--model.generator.hidden", "[7]", "--ckpt_path", str(finished.run))
     assert "the checkpoint does not fit the model" in line

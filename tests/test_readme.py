@@ -10,11 +10,14 @@ import torch
 from conftest import REPO
 from PIL import Image
 
+from condgen.data import Digits
+from condgen.models import AdversarialModel
+
 README = (REPO / "README.md").read_text()
 
 
 def test_the_ten_lines_of_python_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(compile(code.replace("max_steps=1000", "max_steps=30"), "README.md", "exec"), names)
@@ -22,6 +25,13 @@ def test_the_ten_lines_of_python_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert isinstance(names["images"], torch.Tensor)
     with Image.open(tmp_path / "digits.png") as picture:
         assert picture.size == (10 * 50 + 2, 52)
+
+
+def test_the_model_in_one_file_builds(digits: Digits) -> None:
+    _, code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict[str, type[AdversarialModel]] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["Mixed"](digits.image_shape, digits.cond_spec).sample({"label": torch.tensor([3])}).shape[0] == 1
 
 
 def test_results_are_the_measured_ones() -> None:

@@ -33,11 +33,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(verb: str, args: list[str]) -> int:
-    """Import a verb's module and run it; what a user can mend becomes one line."""
+    """Import a verb's module and run it; what a user can mend becomes one line.
+
+    The working folder is searched for classes last, as `python -m` would search it first.
+    """
     from importlib import import_module
 
     from condgen.cli.errors import RunError, UserError
 
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     try:
         code: int = import_module(VERBS[verb][0]).run(verb, args)
         return code

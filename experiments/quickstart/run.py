@@ -2,7 +2,7 @@
 
 python experiments/quickstart/run.py --seeds 3
 
-Writes results.json, results.md and grid.png (the last seed-0 grid) beside this file.
+Writes results.json, results.md and grid.png (the last grid of seed 0) beside this file, and the table into README.md.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -53,6 +54,9 @@ def main() -> None:
     machine = {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
     (HERE / "results.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
     (HERE / "results.md").write_text(table(rows))
+    readme = HERE.parent.parent / "README.md"
+    parts = re.split(r"(<!-- quickstart results.*? -->\n|<!-- end -->)", readme.read_text())
+    readme.write_text("".join([*parts[:2], table(rows), *parts[3:]]))
     print(table(rows))
 
 
