@@ -32,7 +32,7 @@ def num_doublings(shape: Shape) -> int:
 
 
 def init_weights(module: nn.Module) -> None:
-    """Draw convolution weights from N(0, 0.02) (Radford et al. 2016, Sec. 4)."""
+    """Draw convolution weights from N(0, 0.02) (Radford et al. 2016, Sec. 4), for nets that normalise what follows."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
 
@@ -123,7 +123,9 @@ class DCGANDiscriminator(nn.Module):
             layers += [nn.BatchNorm2d(after)] if batch_norm and i else []
             layers.append(nn.LeakyReLU(0.2, inplace=True))
             channels = after
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(dropout)).apply(init_weights)
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(dropout))
+        if batch_norm:  # without it such small weights give a discriminator that learns late
+            self.layers.apply(init_weights)
         self.head = Head(self.feature_dim, dims, projection)
         if spectral_norm:
             for module in self.modules():
