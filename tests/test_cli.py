@@ -69,6 +69,7 @@ def test_a_run_leaves_its_config_curves_checkpoints_and_pictures(finished: Simpl
     assert [int(row["step"]) for row in rows if row["val/fd_digits"]] == [1280, 2560]
     assert "seed_everything: 0" in (run / "config.yaml").read_text()
     assert "batch 40/40" in finished.out
+    assert "validation at 2,560 images  label_accuracy 0." in finished.out
     assert "images/s" in finished.out
     assert "\x1b" not in finished.out
     assert f"run folder   runs/quickstart/{run.name}" in finished.out
@@ -131,7 +132,7 @@ def test_an_image_is_the_same_alone_and_in_company(finished: SimpleNamespace, tm
         ("one", ["--label", "3", "--seeds", "7"]),
         ("five", ["--label", "3", "--seeds", "5-9"]),
         ("many", ["--label", "3", "--n", "64"]),
-        ("classes", ["--label", "9,3", "--seeds", "7,1"]),
+        ("classes", ["--label", "2-3,9", "--seeds", "7,1"]),
     ):
         assert sample(finished.run, tmp_path / out, *args) == 0
     files = [tmp_path / out / "label=3-seed=7.png" for out in ("one", "five", "many", "classes")]
@@ -155,6 +156,9 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
     run = str(finished.run)
     assert "no class '10'" in fails("sample", "--ckpt", run, "--label", "10")
     assert "0 to 9" in fails("sample", "--ckpt", run, "--label", "-1")
+    assert "0 to 9" in fails("sample", "--ckpt", run, "--label", "5-12")
+    assert "--out takes a .png file" in fails("sample", "--ckpt", run, "--out", "x.jpg")
+    assert "needs as many seeds" in fails("sample", "--ckpt", run, "--n", "4", "--seeds", "0-15")
     assert "did you mean '--label'?" in fails("sample", "--ckpt", run, "--lable", "3")
     assert "--n must be at least 1, got 0" in fails("sample", "--ckpt", run, "--n", "0")
     assert "invalid int value: 'x'" in fails("sample", "--ckpt", run, "--n", "x")
@@ -205,6 +209,11 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
         (["fit", "-c", QUICK, "--checkpoint.monitor", "val/fd_digit"], "did you mean 'val/fd_digits'?"),
         (["fit", "-c", QUICK, "--weights_only", "false"], "weights_only cannot be false"),
         (["fit", "--model", "condgen.modelz.CGAN", "--data", "Digits"], "did you mean 'condgen.models'?"),
+        (["fit", "-c", QUICK, "--model.penalty", "r1"], "model.penalty: no class 'r1', did you mean 'R1'?"),
+        (
+            ["fit", "-c", QUICK, "--model.schedule", "CosineDecay"],
+            "model.schedule needs stop: give --model.schedule.stop",
+        ),
         (["test", "-c", QUICK], "test needs a checkpoint: give --ckpt_path"),
         (["fit", "--model", "CGAN"], "data is missing"),
         (["fit", "-c", "modl/cgan.yaml"], "no config file modl/cgan.yaml, did you mean 'model/cgan.yaml'?"),

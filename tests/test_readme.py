@@ -20,7 +20,7 @@ def test_the_ten_lines_of_python_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     code, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    exec(compile(code.replace("max_steps=1000", "max_steps=30"), "README.md", "exec"), names)
+    exec(compile(code.replace("max_steps=3000", "max_steps=30"), "README.md", "exec"), names)
     assert len([line for line in code.splitlines() if line and "import" not in line]) <= 10
     assert isinstance(names["images"], torch.Tensor)
     with Image.open(tmp_path / "digits.png") as picture:

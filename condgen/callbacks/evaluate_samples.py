@@ -126,6 +126,9 @@ class EvaluateSamples(L.Callback):
         values = {f"{prefix}/{name}": score.value for name, score in scores.items()}
         model.log_metrics(values)
         model.log_dict(values, logger=False, rank_zero_only=False)
+        if trainer.state.fn == "fit":
+            line = "  ".join(f"{name} {score.value:.3f}" for name, score in scores.items())
+            model.print(f"{split} at {model.images_seen:,} images  {line}")
         if trainer.state.fn in ("validate", "test"):
             protocol = self._protocol(trainer, model, split, seconds)
             reference = self._score_training_images(trainer, split, real, model.device)

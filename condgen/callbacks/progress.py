@@ -32,6 +32,10 @@ class RunProgress(ProgressBar):
         """Whether this process shows anything."""
         return self.enabled
 
+    def print(self, *args: Any, **kwargs: Any) -> None:
+        """Print above the bar."""
+        self.console.print(*args, markup=False, highlight=False, soft_wrap=True)
+
     def disable(self) -> None:
         """Show nothing; Lightning calls this on all processes but the first."""
         self.enabled = False

@@ -7,7 +7,10 @@ from condgen import __version__
 
 VERBS = {
     "quickstart": ("condgen.cli.quickstart", "train, score and sample a CGAN on real digits, in minutes on a CPU"),
-    "fit": ("condgen.cli.lightning", "train a model:         condgen fit -c model/cgan.yaml -c data/digits.yaml"),
+    "fit": (
+        "condgen.cli.lightning",
+        "train a model:         condgen fit -c trainer/default.yaml -c model/cgan.yaml -c data/digits.yaml",
+    ),
     "validate": ("condgen.cli.lightning", "score a checkpoint on the validation split"),
     "test": ("condgen.cli.lightning", "score a checkpoint:    condgen test -c RUN --ckpt_path RUN"),
     "predict": ("condgen.cli.lightning", "write one PNG per test condition"),

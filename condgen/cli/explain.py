@@ -24,11 +24,11 @@ def explain(error: BaseException, options: Iterable[str]) -> str:
     for pattern, describe in (
         (r"unrecognized arguments: --([^\s=]+)", lambda name: unknown_option(name, options)),
         (r"does not accept option '([^']+)'", lambda name: unknown_option(name, options)),
-        (r"arguments are required: (.+)", missing_option),
+        (r"arguments? (?:are )?required: (.+)", lambda names: missing_option(names, key)),
         (r"Option '([^']+)' is not accepted", lambda name: unknown_argument(name, text, key)),
         (r"module '([^']+' has no attribute '[^']+)'", unknown_attribute),
         (r"No module named '([^']+)'", unknown_module),
-        (r"Expected a dot import path string: (\w*[A-Z.]\S*)", lambda name: unknown_class(name, key)),
+        (r"Expected a dot import path string: (\S+)", lambda name: wrong_number(text, key) or unknown_class(name, key)),
     ):
         found = re.search(pattern, text)
         if found:
@@ -45,9 +45,16 @@ def unknown_option(name: str, options: Iterable[str]) -> str:
     return f"no option {name!r}{nearest(name, known)}"
 
 
-def missing_option(names: str) -> str:
-    """Explain a missing model or data."""
+def wrong_number(text: str, key: str) -> str:
+    """Explain a value where a number belongs, though a class would have done as well."""
+    return wrong_value(text, key) if re.search(r"Expected an? <class '(int|float)'>", text) else ""
+
+
+def missing_option(names: str, key: str) -> str:
+    """Explain a missing model or data, or an argument that a class needs."""
     name = names.split(",", maxsplit=1)[0].strip().split(".")[-1]
+    if key:
+        return f"{key} needs {name}: give --{key}.{name} VALUE"
     return f"{name} is missing: give --{name} CLASS, or a config that sets it"
 
 

@@ -216,6 +216,7 @@ def failures(cli: CLI) -> Iterator[None]:
     except (ValueError, OSError, FloatingPointError, MisconfigurationException) as error:
         raise RunError(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
     except SystemExit as error:  # Lightning's answer to Ctrl-C
+        print(f"run folder   {cli.run_folder}")
         raise KeyboardInterrupt if cli.trainer.interrupted else error from error
     except RuntimeError as error:
         if "Error(s) in loading state_dict" in str(error):
@@ -239,6 +240,7 @@ def quiet() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*Couldn't infer the batch indices.*")  # batches carry their own
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the scores are those of all processes
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")  # the averaged net

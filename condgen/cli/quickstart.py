@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from shutil import which
 from typing import Any, cast
 
 from condgen.cli.errors import RunError
@@ -35,7 +37,8 @@ def run(verb: str, args: list[str]) -> int:
     for name, path in written.items():
         if path.exists():
             print(f"{name:<12} {path}")
-    print(f"next: condgen sample --ckpt {folder} --label 3,7 --n 16 --out samples.png")
+    command = "condgen" if which("condgen") else sys.argv[0]
+    print(f"next: {command} sample --ckpt {folder} --label 3,7 --n 16 --out samples.png")
     if evaluation.result is None:
         raise RunError("nothing was scored: evaluation.extractor is null")
     accuracy = evaluation.result["scores"]["label_accuracy"]["value"]

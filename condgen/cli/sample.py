@@ -30,7 +30,7 @@ def parser() -> OneLineParser:
         allow_abbrev=False,
     )
     out.add_argument("--ckpt", required=True, metavar="RUN_OR_FILE", help="a run's folder, or a checkpoint file")
-    out.add_argument("--label", metavar="A,B", help="class names or numbers; default: every class")
+    out.add_argument("--label", metavar="A,B", help="class names or numbers, or 0-4; default: every class")
     out.add_argument("--n", type=int, help="images per label; default: as many as --seeds, else 8")
     out.add_argument(
         "--seeds", metavar="0-15", help="one seed per image of a label, as 0-15 or 3,7,9; default 0 to n-1"
@@ -58,6 +58,9 @@ def run(verb: str, args: list[str]) -> int:
     names = model.cond_spec.get("label", {}).get("names", [])
     if options.label is not None and not names:
         raise UserError("this model takes no label; leave --label out")
+    out = Path(options.out)
+    if out.suffix.lower() not in ("", ".png") and not out.is_dir():
+        raise UserError(f"--out takes a .png file for a grid, or a folder, got {out}")
     labels = parse_labels(options.label, names)
     for what, values in (("--label", labels), ("--seeds", seeds)):
         if len(set(values)) < len(values):
@@ -65,7 +68,6 @@ def run(verb: str, args: list[str]) -> int:
     repeated = torch.tensor(seeds).repeat(max(1, len(labels)))
     cond = {"label": torch.tensor(labels).repeat_interleave(len(seeds))} if labels else {}
     images = to_uint8(model.sample(cond, seeds=repeated)).cpu()
-    out = Path(options.out)
     try:
         if out.suffix.lower() == ".png":
             save_png(grid(images, len(seeds)), out)
@@ -100,9 +102,9 @@ def parse_seeds(text: str | None, n: int | None) -> list[int]:
         seeds += range(int(first), int(last or first) + 1)
     if not seeds:
         raise UserError(f"--seeds names no seed: {text!r}")
-    if n is not None and n > len(seeds):
+    if n is not None and n != len(seeds):
         raise UserError(f"--n {n} needs as many seeds, and --seeds {text} gives {len(seeds)}")
-    return seeds[:n]
+    return seeds
 
 
 def parse_labels(text: str | None, names: Sequence[str]) -> list[int]:
@@ -111,12 +113,12 @@ def parse_labels(text: str | None, names: Sequence[str]) -> list[int]:
         return list(range(len(names)))
     labels = []
     for part in text.split(","):
+        first, dash, last = part.partition("-")
         if part in names:
             labels.append(names.index(part))
-        elif part.isdecimal() and int(part) < len(names):
-            labels.append(int(part))
+        elif first.isdecimal() and (last or first).isdecimal() and int(first) <= int(last or first) < len(names):
+            labels += range(int(first), int(last or first) + 1)
         else:
-            raise UserError(
-                f"no class {part!r}{nearest(part, names)}; give 0 to {len(names) - 1} or one of {', '.join(names[:12])}"
-            )
+            hint = "" if part.strip("-").isdecimal() or dash else nearest(part, names)
+            raise UserError(f"no class {part!r}{hint}; classes go from 0 to {len(names) - 1}: {', '.join(names[:12])}")
     return labels

@@ -49,17 +49,28 @@ class MNIST(ImageDataModule):
             datasets.MNIST(self.root, train=True, download=self.download)
         except RuntimeError as error:
             folder = Path(self.root).resolve() / "MNIST" / "raw"
-            raise FileNotFoundError(
-                f"no MNIST in {folder} ({error}); set data.root to a folder that holds it, or data.download to true"
-            ) from error
+            remove_empty(folder)
+            remedy = "; downloading failed" if self.download else ", or data.download to true"
+            raise FileNotFoundError(f"no MNIST in {folder}; set data.root to a folder that holds it{remedy}") from error
 
     def load(self, split: Split) -> ImageSet:
         """Read one split."""
         from torchvision import datasets
 
-        source = datasets.MNIST(self.root, train=split != "test", download=False)
+        try:
+            source = datasets.MNIST(self.root, train=split != "test", download=False)
+        except (AssertionError, RuntimeError, ValueError, KeyError, TypeError) as error:
+            folder = Path(self.root).resolve() / "MNIST" / "raw"
+            raise ValueError(f"MNIST in {folder} is damaged: {error}; delete it and download it again") from error
         images = ImageSet(F.pad(source.data.unsqueeze(1), (2, 2, 2, 2)), {"label": source.targets.long()})
         if split == "test":
             return images
         parts = stratified_parts(images.cond["label"], self.sizes, seed=0)
         return images.take(parts[0] if split == "train" else parts[1])
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove the empty folders `MNIST/raw` that a failed download leaves."""
+    for path in (folder, folder.parent):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()

@@ -65,7 +65,11 @@ def import_class(path: object, packages: Sequence[str]) -> type:
         ValueError: If it lies outside `packages`, before anything is imported, or is no class.
     """
     if not isinstance(path, str) or not any(path.startswith(f"{package}.") for package in packages):
-        raise ValueError(f"uses the class {path}, which is outside {', '.join(packages)}")
+        package = str(path).split(".", maxsplit=1)[0]
+        raise ValueError(
+            f"uses the class {path}, which is outside {', '.join(packages)}; if you trust it: --trust {package}, or "
+            f"load_model(..., trusted=[{package!r}])"
+        )
     module, _, name = path.rpartition(".")
     found = getattr(import_module(module), name, None)
     if not isinstance(found, type):
