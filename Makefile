@@ -2,16 +2,13 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-slow lint types check clean
+.PHONY: quickstart test lint types check clean
 
 quickstart: $(VENV)/.installed  ## train, score and sample a CGAN on real digits
 	$(BIN)/condgen quickstart
 
 test: $(VENV)/.installed-dev  ## the whole test suite
 	$(BIN)/python -m pytest
-
-test-slow: $(VENV)/.installed-dev  ## tests that take minutes
-	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -216,6 +216,11 @@ def test_mnist_is_downloaded_checked_and_refused_when_damaged(tmp_path: Path, mo
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"MNIST in .* is damaged: .*; delete it"):
         MNIST(root=str(tmp_path / "root")).images("test")
+    file = file.with_name("train-images-idx3-ubyte")
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"MNIST in .* is damaged: .*; delete it"):
+        MNIST(root=str(tmp_path / "root")).prepare_data()
+    assert file.stat().st_size == 1000
 
     monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
     with pytest.raises(FileNotFoundError, match=r"no MNIST in .*; downloading failed"):

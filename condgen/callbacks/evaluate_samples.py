@@ -169,14 +169,15 @@ class EvaluateSamples(L.Callback):
 
     def _protocol(self, trainer: L.Trainer, model: GenerativeModel, split: str, seconds: float) -> dict[str, Any]:
         assert self.evaluator is not None
-        data: ImageDataModule | None = getattr(trainer, "datamodule", None)
+        data = getattr(trainer, "datamodule", None)
+        n_training_images = len(data.images("train")) if isinstance(data, ImageDataModule) else 0
         mine = torch.tensor(sum(len(part.features) for part in self._real[split]), device=model.device)
         return {
             "data": type(data).__name__,
             "split": split,
             "n_real": int(trainer.strategy.reduce(mine, reduce_op="sum")),
             "n_samples": self.n_samples,
-            "n_training_images": min(self.n_samples, len(data.images("train"))) if data is not None else 0,
+            "n_training_images": min(self.n_samples, n_training_images),
             "classes": "uniform" if "label" in model.cond_spec else None,
             "seeds": [self.first_seed, self.first_seed + self.n_samples - 1],
             **self.evaluator.protocol,

@@ -186,8 +186,6 @@ def start(verb: str, args: list[str]) -> CLI:
             load_from_checkpoint_support=False,
             args=[verb, *expand_includes(args)],
         )
-    except UserError:
-        raise
     except CheckpointError as error:
         raise UserError(str(error)) from error
     except (ArgumentError, ValueError, TypeError, OSError, MisconfigurationException) as error:
@@ -242,7 +240,6 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*Couldn't infer the batch indices.*")  # batches carry their own
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the scores are those of all processes
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")  # the averaged net
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")  # batches count, not epochs
     warnings.filterwarnings("ignore", message=".*ModelCheckpoint with manual optimization.*")  # steps are whole here

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch.nn import functional as F
 
@@ -43,30 +44,30 @@ class MNIST(ImageDataModule):
 
     def prepare_data(self) -> None:
         """Download once per machine, if asked for and needed."""
-        from torchvision import datasets
-
-        try:
-            datasets.MNIST(self.root, train=True, download=self.download)
-        except RuntimeError as error:
-            folder = Path(self.root).resolve() / "MNIST" / "raw"
-            remove_empty(folder)
-            remedy = "; downloading failed" if self.download else ", or data.download to true"
-            raise FileNotFoundError(f"no MNIST in {folder}; set data.root to a folder that holds it{remedy}") from error
+        self._read(train=True, download=self.download)
 
     def load(self, split: Split) -> ImageSet:
         """Read one split."""
-        from torchvision import datasets
-
-        try:
-            source = datasets.MNIST(self.root, train=split != "test", download=False)
-        except (AssertionError, RuntimeError, ValueError, KeyError, TypeError) as error:
-            folder = Path(self.root).resolve() / "MNIST" / "raw"
-            raise ValueError(f"MNIST in {folder} is damaged: {error}; delete it and download it again") from error
+        source = self._read(train=split != "test", download=False)
         images = ImageSet(F.pad(source.data.unsqueeze(1), (2, 2, 2, 2)), {"label": source.targets.long()})
         if split == "test":
             return images
         parts = stratified_parts(images.cond["label"], self.sizes, seed=0)
         return images.take(parts[0] if split == "train" else parts[1])
+
+    def _read(self, *, train: bool, download: bool) -> Any:
+        """Open torchvision's data set, telling files that are missing from files that are damaged."""
+        from torchvision import datasets
+
+        try:
+            return datasets.MNIST(self.root, train=train, download=download)
+        except (AssertionError, RuntimeError, ValueError, KeyError, TypeError) as error:
+            folder = Path(self.root).resolve() / "MNIST" / "raw"
+            remove_empty(folder)
+            if folder.is_dir():
+                raise ValueError(f"MNIST in {folder} is damaged: {error}; delete it and download it again") from error
+            remedy = "; downloading failed" if download else ", or data.download to true"
+            raise FileNotFoundError(f"no MNIST in {folder}; set data.root to a folder that holds it{remedy}") from error
 
 
 def remove_empty(folder: Path) -> None:

@@ -67,13 +67,19 @@ class RecordedModule(L.LightningModule):
         loss = self.train_on(batch)
         self.batches_seen += 1
         self.images_seen += self.num_images(batch)
-        if self.batches_seen == 1 or self.batches_seen % (cast(Any, self.trainer).log_every_n_steps or 1) == 0:
+        if self._is_logged():
             self._log_losses()
         return loss
 
+    def _is_logged(self) -> bool:
+        """Tell whether the last batch was one that the loggers see: the first, and each `log_every_n_steps`-th."""
+        interval = cast(Any, self.trainer).log_every_n_steps or 1
+        return self.batches_seen == 1 or self.batches_seen % interval == 0
+
     def on_train_end(self) -> None:
-        """Log the last losses; stop with an error if the weights are not finite."""
-        self._log_losses()
+        """Log the last losses if that is yet to be done; stop with an error if the weights are not finite."""
+        if not self._is_logged():
+            self._log_losses()
         self.check_weights()
 
     def num_images(self, batch: Batch) -> int:
@@ -81,7 +87,7 @@ class RecordedModule(L.LightningModule):
         return len(batch["image"]) * self.trainer.world_size
 
     def _log_losses(self) -> None:
-        """Hand the last losses to the progress bar and to the loggers, against images seen."""
+        """Hand the last losses to the loggers, against images seen; stop at one that is not finite."""
         if not self.losses:
             return
         values = dict(zip(self.losses, torch.stack([*self.losses.values()]).tolist(), strict=True))
