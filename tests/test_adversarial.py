@@ -207,8 +207,8 @@ def test_bf16_trains_with_clipping_penalty_and_fused_optimizers(
 def test_the_average_lags_behind_the_generator(digits: Digits, make_trainer: MakeTrainer) -> None:
     model = small_cgan(digits, ema_half_life=1000.0)
     make_trainer(max_steps=20).fit(model, digits)
-    raw, averaged = model.generator.state_dict(), model.generator_ema.net.state_dict()
-    assert model.sampling_net is model.generator_ema.net
+    raw, averaged = model.generator.state_dict(), model.ema.net.state_dict()
+    assert model.sampling_net is model.ema.net
     assert not torch.equal(raw["net.layers.0.weight"], averaged["net.layers.0.weight"])
     assert torch.equal(raw["net.layers.1.running_mean"], averaged["net.layers.1.running_mean"])
     without = small_cgan(digits, ema_half_life=None)

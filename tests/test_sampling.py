@@ -122,7 +122,7 @@ def test_an_unconditional_model_counts_seeds(digits: Digits) -> None:
 def test_chunks_are_part_of_the_models_card(digits: Digits) -> None:
     model = small_cgan(digits, sample_chunk=5)
     sizes = []
-    model.generator_ema.net.net.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    model.ema.net.net.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
     model.sample(label(*[1] * 12))
     assert sizes == [5, 5, 5]
     assert model.sampler_card == {"chunk": 5}

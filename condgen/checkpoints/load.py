@@ -69,13 +69,17 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = ()) -> GenerativeMo
         CheckpointError: If it cannot be loaded.
     """
     content = read_checkpoint(path)
+    packages = (*OWN_PACKAGES, *trusted)
     try:
-        cls = import_class(content["condgen"]["class_path"], (*OWN_PACKAGES, *trusted))
+        cls = import_class(content["condgen"]["class_path"], packages)
         if not issubclass(cls, GenerativeModel):
             raise ValueError(f"holds a {cls.__name__}, which does not generate images")
-        model = cls(**from_plain(content["hyper_parameters"], (*OWN_PACKAGES, *trusted)))
+        model = cls(**from_plain(content["hyper_parameters"], packages))
         model.on_load_checkpoint(content)
         model.load_state_dict(content["state_dict"])
+        card = dict(content["condgen"]["sampler"])
+        model.sample_chunk = card.pop("chunk")
+        model.sampler = from_plain(card, packages) or None
     except Exception as error:  # a file can be wrong in any way
         raise CheckpointError(f"{path} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     return model.eval()

@@ -17,11 +17,7 @@ from condgen.models.base import GenerativeModel
 from condgen.models.players import ConditionedNet, Discriminator, frozen
 from condgen.models.schedule import Schedule
 from condgen.models.stepping import count_batch
-from condgen.nets import (
-    EMA,
-    Judgement,
-    NetFactory,
-)
+from condgen.nets import Judgement, NetFactory
 from condgen.objectives import AdversarialLoss, NonSaturating, Penalty, Wasserstein
 from condgen.seeding import generator, run_seed
 from condgen.types import Batch, Condition, CondSpec, Shape
@@ -99,7 +95,6 @@ class AdversarialModel(GenerativeModel):
         self.accumulate_grad_batches = accumulate_grad_batches
         self.discriminator_updates = 0
         self.generator_updates = 0
-        self.images_at_ema_update = 0
         self._build(generator, discriminator, encoder, discriminator_encoder or encoder, ema_half_life)
 
     def _build(
@@ -117,20 +112,14 @@ class AdversarialModel(GenerativeModel):
         net_d = make_discriminator(self.image_shape, encoder_d.dims)
         self.generator = ConditionedNet(make_generator(self.image_shape, encoder_g.dims), encoder_g)
         self.discriminator = Discriminator(net_d, encoder_d, num_classes)
-        self.generator_ema = EMA(self.generator, ema_half_life) if ema_half_life is not None else None
+        self.complete(ema_half_life)
 
     # ------------------------------------------------------------------ sampling
 
     @property
-    def sampling_net(self) -> ConditionedNet:
-        """The averaged generator, or the raw one where there is none."""
-        net = self.generator if self.generator_ema is None else self.generator_ema.net
-        return cast(ConditionedNet, net)
-
-    @property
-    def averaged(self) -> bool:
-        """Whether an averaged generator samples."""
-        return self.generator_ema is not None
+    def trained_net(self) -> ConditionedNet:
+        """The generator."""
+        return self.generator
 
     @property
     def prior_shape(self) -> tuple[int, ...]:
@@ -174,7 +163,7 @@ class AdversarialModel(GenerativeModel):
                 self._backward(self.generator_loss(batch), optimizer_g, window_ends)
             self.generator_updates += window_ends
             if window_ends:
-                self._update_ema(self.images_seen + self.num_images(batch))
+                self.update_ema(self.images_seen + self.num_images(batch))
 
     def _window_ends(self) -> bool:
         """Tell whether this batch is the last of its accumulation window; it is a function of its number alone."""
@@ -238,14 +227,9 @@ class AdversarialModel(GenerativeModel):
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(parameters, self.gradient_clip_val)
 
-    def _update_ema(self, images_seen: int) -> None:
-        if self.generator_ema is not None:
-            self.generator_ema.update(self.generator, images_seen - self.images_at_ema_update, images_seen)
-        self.images_at_ema_update = images_seen
-
     def progress(self) -> dict[str, int]:
         """Return the counters that a checkpoint keeps."""
-        names = ("discriminator_updates", "generator_updates", "images_at_ema_update")
+        names = ("discriminator_updates", "generator_updates")
         return super().progress() | {name: getattr(self, name) for name in names}
 
 

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from condgen.checks import check_condition, check_noise, check_seeds
-from condgen.models.players import ConditionedNet, evaluating
+from condgen.conditions import ConditionEncoder
+from condgen.models.plain import to_plain
+from condgen.models.players import evaluating
 from condgen.models.recorded import RecordedModule
+from condgen.nets import EMA
 from condgen.pixels import to_uint8
 from condgen.seeding import MAX_SEED, noise_per_seed
 from condgen.types import Batch, Condition, CondSpec, Shape
 
 
-class GenerativeModel(RecordedModule, ABC):
-    """Base of all families: `prior` and `sample`.
+SAMPLING = ("sampler", "sample_chunk")
+"""Constructor arguments that choose how images are sampled: not part of what was trained, and free to change later."""
 
-    A family defines `sampling_net`, `averaged`, `prior_shape`, `generate` and `train_on`.
+
+class GenerativeModel(RecordedModule, ABC):
+    """Base of all families: `prior` and `sample`, with averaged weights where there are some.
+
+    A family defines `trained_net`, `prior_shape`, `generate` and `train_on`, and calls `complete` when its nets exist.
+
+    Attributes:
+        sampler: How images are sampled, in a frozen dataclass; null where the family has but one way.
+        raw: Sample with the raw weights though there are averaged ones.
 
     Args:
         image_shape: (C, H, W), from the data module.
@@ -28,18 +39,28 @@ class GenerativeModel(RecordedModule, ABC):
             on what else was asked for.
     """
 
+    ema: EMA | None
+    sampler: Any = None
+    raw = False
+
     def __init__(self, image_shape: Shape, cond_spec: CondSpec, sample_chunk: int) -> None:
         super().__init__(image_shape, cond_spec)
         if sample_chunk < 1:
             raise ValueError(f"sample_chunk must be at least 1, got {sample_chunk}")
         self.sample_chunk = sample_chunk
+        self.images_at_ema_update = 0
+
+    def complete(self, ema_half_life: float | None) -> None:
+        """Lay convolutions out channels-last, which is faster on CPUs and GPUs alike, and begin the average."""
+        self.to(memory_format=torch.channels_last)
+        self.ema = EMA(self.trained_net, ema_half_life) if ema_half_life is not None else None
 
     # ------------------------------------------------------------------ sampling
 
     @property
     @abstractmethod
-    def sampling_net(self) -> ConditionedNet:
-        """The net that samples: the averaged one where there is one."""
+    def trained_net(self) -> nn.Module:
+        """All that sampling needs, as it is trained."""
 
     @property
     @abstractmethod
@@ -47,14 +68,24 @@ class GenerativeModel(RecordedModule, ABC):
         """Shape of the starting noise of one image."""
 
     @property
-    @abstractmethod
     def averaged(self) -> bool:
         """Whether `sampling_net` is an average over training."""
+        return self.ema is not None and not self.raw
+
+    @property
+    def sampling_net(self) -> nn.Module:
+        """The net that samples: the averaged one where there is one, unless `raw` is set."""
+        return self.trained_net if self.ema is None or self.raw else self.ema.net
+
+    @property
+    def condition_keys(self) -> tuple[str, ...]:
+        """The conditions without which nothing can be sampled."""
+        return cast(ConditionEncoder, self.sampling_net.encoder).keys
 
     @property
     def sampler_card(self) -> dict[str, Any]:
         """What fixes the way images are sampled, in plain values."""
-        return {"chunk": self.sample_chunk}
+        return {"chunk": self.sample_chunk, **(to_plain(self.sampler, "sampler") or {})}
 
     @abstractmethod
     def generate(self, noise: Tensor, cond: Condition) -> Tensor:
@@ -97,7 +128,7 @@ class GenerativeModel(RecordedModule, ABC):
     def _count(self, cond: Condition, seeds: Tensor | None, noise: Tensor | None) -> int:
         if seeds is not None and noise is not None:
             raise ValueError("give seeds or noise, not both")
-        count = check_condition(cond, self.cond_spec, self.sampling_net.encoder.keys)
+        count = check_condition(cond, self.cond_spec, self.condition_keys)
         if seeds is not None:
             check_seeds(seeds)
         if noise is not None:
@@ -140,7 +171,21 @@ class GenerativeModel(RecordedModule, ABC):
             for buffer in self.sampling_net.buffers():
                 torch.distributed.broadcast(buffer, src=0)
 
+    # ------------------------------------------------------------------ training
+
+    def update_ema(self, images_seen: int) -> None:
+        """Move the average towards the trained weights after a step of theirs, `images_seen` after the start."""
+        if self.ema is not None:
+            self.ema.update(self.trained_net, images_seen - self.images_at_ema_update, images_seen)
+        self.images_at_ema_update = images_seen
+
+    def progress(self) -> dict[str, int]:
+        """Return the counters that a checkpoint keeps."""
+        return {**super().progress(), "images_at_ema_update": self.images_at_ema_update}
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the sampler beside what every checkpoint holds."""
+        """Write the sampler beside what every checkpoint holds, apart from the model's own arguments."""
         super().on_save_checkpoint(checkpoint)
+        arguments = checkpoint["hyper_parameters"]
+        checkpoint["hyper_parameters"] = {key: value for key, value in arguments.items() if key not in SAMPLING}
         checkpoint["condgen"]["sampler"] = self.sampler_card
