@@ -53,6 +53,25 @@ def noise_per_seed(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
     return torch.stack([torch.randn(shape, generator=generator("image", seed)) for seed in seeds.tolist()])
 
 
+class RowNoise:
+    """Further standard normal noise beside some starting noise, row by row a function of that row alone.
+
+    So what is drawn while image i is made depends on its starting noise, whether that came from a seed or from a user.
+
+    Args:
+        noise: Starting noise (N, *shape) float32.
+    """
+
+    def __init__(self, noise: Tensor) -> None:
+        rows = [blake2b(row.numpy().tobytes(), digest_size=16).hexdigest() for row in noise.cpu().contiguous()]
+        self._sources = [generator("row", row) for row in rows]
+        self._device = noise.device
+
+    def __call__(self, *shape: int) -> Tensor:
+        """Draw the next noise (N, *shape) float32, on the device of the starting noise."""
+        return torch.stack([torch.randn(shape, generator=source) for source in self._sources]).to(self._device)
+
+
 def share(count: int, rank: int, world_size: int) -> Tensor:
     """Return the places (N,) int64 of [0, count) that belong to one process: contiguous, in the order of the ranks."""
     return torch.arange(count).tensor_split(world_size)[rank]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from functools import partial
 from typing import ClassVar, cast
 
@@ -16,13 +15,12 @@ from condgen.conditions import EncoderFactory, LabelEncoder
 from condgen.models.base import GenerativeModel
 from condgen.models.players import ConditionedNet, Discriminator, frozen
 from condgen.models.schedule import Schedule
+from condgen.models.single import OptimizerFactory
 from condgen.models.stepping import count_batch
 from condgen.nets import Judgement, NetFactory
 from condgen.objectives import AdversarialLoss, NonSaturating, Penalty, Wasserstein
 from condgen.seeding import generator, run_seed
 from condgen.types import Batch, Condition, CondSpec, Shape
-
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
 class AdversarialModel(GenerativeModel):

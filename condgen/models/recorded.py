@@ -95,7 +95,7 @@ class RecordedModule(L.LightningModule):
             if not isfinite(value):
                 raise FloatingPointError(
                     f"{name} is {value} at batch {self.batches_seen}; training stops. "
-                    "Lower the learning rate, or clip the gradient with model.gradient_clip_val"
+                    "Lower the learning rate, or clip the gradient"
                 )
         self.log_metrics(values)
 

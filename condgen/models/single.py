@@ -1,0 +1,53 @@
+"""Families that train one net by one loss, under Lightning's automatic optimisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from condgen.models.base import GenerativeModel
+from condgen.models.schedule import Schedule
+from condgen.types import CondSpec, Shape
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+class SingleLossModel(GenerativeModel):
+    """A family whose `train_on` returns the loss of `trained_net`; clipping and accumulation are the Trainer's.
+
+    Args:
+        image_shape: (C, H, W), from the data module.
+        cond_spec: The data's conditions, from the data module.
+        optimizer: Factory of the optimizer; null for fused Adam(1e-3).
+        schedule: Factor of the learning rate as a function of images seen.
+        sample_chunk: Images per net evaluation in `sample`.
+    """
+
+    def __init__(
+        self,
+        image_shape: Shape,
+        cond_spec: CondSpec,
+        *,
+        optimizer: OptimizerFactory | None,
+        schedule: Schedule | None,
+        sample_chunk: int,
+    ) -> None:
+        super().__init__(image_shape, cond_spec, sample_chunk)
+        self.make_optimizer = optimizer or partial(torch.optim.Adam, lr=1e-3, fused=True)
+        self.schedule = schedule
+
+    def configure_optimizers(self) -> Optimizer:
+        """Return the optimizer of the trained net."""
+        return self.make_optimizer(self.trained_net.parameters())
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        """Take a step at the scheduled learning rate, then move the average; the closure has counted the batch."""
+        if self.schedule is not None:
+            self.schedule.apply(optimizer, self.images_seen)
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.update_ema(self.images_seen)
