@@ -18,7 +18,6 @@ from condgen.pixels import to_uint8
 from condgen.seeding import MAX_SEED, noise_per_seed
 from condgen.types import Batch, Condition, CondSpec, Shape
 
-
 SAMPLING = ("sampler", "sample_chunk")
 """Constructor arguments that choose how images are sampled: not part of what was trained, and free to change later."""
 
