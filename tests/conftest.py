@@ -53,6 +53,12 @@ def make_trainer(tmp_path: Path) -> Callable[..., L.Trainer]:
     return make
 
 
+@pytest.fixture
+def float64_schedulers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let diffusers, which keeps its tables in float32, compute in float64."""
+    monkeypatch.setattr(torch, "float32", torch.float64)
+
+
 def small_cgan(digits: Digits, **kwargs: Any) -> CGAN:
     """A CGAN without dropout that trains in milliseconds."""
     settings: dict[str, Any] = {

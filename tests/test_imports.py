@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "condgen"
 ROOT = {"types", "checks", "pixels", "seeding", "pictures"}
-BODY = {"nets", "conditions", "objectives", "data"}
+BODY = {"nets", "conditions", "objectives", "processes", "data"}
 ALLOWED = {
     **dict.fromkeys(ROOT, ROOT),
     **dict.fromkeys(BODY, ROOT),
@@ -49,7 +49,7 @@ def test_imports_point_one_way(path: Path) -> None:
             assert parts[1] in ALLOWED[own], f"{own} must not import {module}"
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if layer(p) in {"nets", "objectives", "conditions"} | ROOT])
+@pytest.mark.parametrize("path", [p for p in FILES if layer(p) in {"nets", "objectives", "conditions", "processes"} | ROOT])
 def test_nets_and_mathematics_know_nothing_of_lightning(path: Path) -> None:
     assert not {m.split(".")[0] for m in imported_modules(path)} & {"lightning", "wandb", "torchmetrics"}
     assert ".cuda(" not in path.read_text()

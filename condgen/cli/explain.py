@@ -9,7 +9,7 @@ from importlib import import_module
 
 from condgen.cli.errors import nearest
 
-PUBLIC = ("conditions", "data", "metrics", "models", "nets", "objectives")
+PUBLIC = ("conditions", "data", "metrics", "models", "nets", "objectives", "processes")
 
 
 def explain(error: BaseException, options: Iterable[str]) -> str:

@@ -21,7 +21,8 @@ import condgen.data
 import condgen.metrics
 import condgen.models
 import condgen.nets
-import condgen.objectives  # noqa: F401 - so that classes can be named without their module
+import condgen.objectives
+import condgen.processes  # noqa: F401 - so that classes can be named without their module
 from condgen.callbacks import Checkpoint, EvaluateSamples, RunProgress, SampleGrid, WritePredictions
 from condgen.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
 from condgen.cli.errors import RunError, UserError, nearest

@@ -10,6 +10,16 @@ from condgen.objectives.adversarial import (
     Penalty,
     Wasserstein,
 )
+from condgen.objectives.denoising import (
+    MinSNR,
+    Prediction,
+    PredictNoise,
+    PredictV,
+    PredictX0,
+    Simple,
+    Weighting,
+    guided,
+)
 
 __all__ = [
     "R1",
@@ -17,7 +27,15 @@ __all__ = [
     "GradientPenalty",
     "Hinge",
     "LeastSquares",
+    "MinSNR",
     "NonSaturating",
     "Penalty",
+    "PredictNoise",
+    "PredictV",
+    "PredictX0",
+    "Prediction",
+    "Simple",
     "Wasserstein",
+    "Weighting",
+    "guided",
 ]

@@ -1,0 +1,175 @@
+"""Denoising diffusion probabilistic models (Ho et al. 2020), with classifier-free guidance (Ho & Salimans 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from condgen.conditions import ConditionEncoder, EncoderFactory, LabelEncoder
+from condgen.models.schedule import Schedule
+from condgen.models.single import OptimizerFactory, SingleLossModel
+from condgen.nets import NetFactory, UNet
+from condgen.objectives import Prediction, PredictV, Simple, Weighting, guided
+from condgen.processes import DDIM, CosineSchedule, Diffusion, DiffusionSampler, Level, NoiseSchedule
+from condgen.seeding import RowNoise, generator, run_seed
+from condgen.types import Batch, Condition, CondSpec, Encoded, Shape
+
+
+class Denoiser(nn.Module):
+    """A net on (x_t, t) with the condition encoder that it alone owns and trains."""
+
+    def __init__(self, net: nn.Module, encoder: ConditionEncoder) -> None:
+        super().__init__()
+        self.net = net
+        self.encoder = encoder
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Condition, drop: Tensor | None = None) -> Tensor:
+        """Encode the raw condition, null where `drop` (N,) is true, and apply the net at times t (N,) in [0, 1000)."""
+        encoded: Encoded = self.encoder(cond, drop)
+        out: Tensor = self.net(x_t, t, encoded)
+        return out
+
+
+class DDPM(SingleLossModel):
+    """A net that estimates the clean image, the noise or v from x_t and t, trained at random t.
+
+    Args:
+        image_shape: (C, H, W), from the data module.
+        cond_spec: The data's conditions, from the data module.
+        net: Factory of the net; null for a `UNet`.
+        encoder: Factory of its condition encoder.
+        num_steps: T, the number of steps of the diffusion.
+        noise_schedule: Variances of those steps.
+        prediction: What the net predicts.
+        weighting: Weights of the squared error by noise level.
+        condition_dropout: Probability that a training image loses its condition, which guidance needs.
+        optimizer: Factory of the optimizer; null for fused Adam(1e-3).
+        schedule: Factor of the learning rate as a function of images seen.
+        ema_half_life: Half-life in images of the averaged net that samples; null to sample with the raw one.
+        sampler: Default sampler; any other can be used after training.
+        sample_chunk: Images per net evaluation in `sample`.
+    """
+
+    sampler: DiffusionSampler
+
+    def __init__(
+        self,
+        image_shape: Shape,
+        cond_spec: CondSpec,
+        *,
+        net: NetFactory | None = None,
+        encoder: EncoderFactory = LabelEncoder,
+        num_steps: int = 1000,
+        noise_schedule: NoiseSchedule = CosineSchedule(),  # noqa: B008 - immutable
+        prediction: Prediction = PredictV(),  # noqa: B008
+        weighting: Weighting = Simple(),  # noqa: B008
+        condition_dropout: float = 0.1,
+        optimizer: OptimizerFactory | None = None,
+        schedule: Schedule | None = None,
+        ema_half_life: float | None = 10_000.0,
+        sampler: DiffusionSampler = DDIM(),  # noqa: B008
+        sample_chunk: int = 64,
+    ) -> None:
+        super().__init__(image_shape, cond_spec, optimizer=optimizer, schedule=schedule, sample_chunk=sample_chunk)
+        if not 0 <= condition_dropout < 1:
+            raise ValueError(f"condition_dropout must be in [0, 1), got {condition_dropout}")
+        make_net: Callable[..., nn.Module] = net or UNet
+        condition_encoder = encoder(self.cond_spec)
+        self.process = Diffusion(noise_schedule, num_steps)
+        self.prediction = prediction
+        self.weighting = weighting
+        self.condition_dropout = condition_dropout
+        self.denoiser = Denoiser(make_net(self.image_shape, condition_encoder.dims), condition_encoder)
+        self.complete(ema_half_life)
+        self.sampler = sampler
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check a sampler against the process and the training before it is used."""
+        if name == "sampler":
+            check_sampler(value, self.process, self.condition_dropout)
+        super().__setattr__(name, value)
+
+    # ------------------------------------------------------------------ sampling
+
+    @property
+    def trained_net(self) -> Denoiser:
+        """The denoiser."""
+        return self.denoiser
+
+    @property
+    def prior_shape(self) -> tuple[int, ...]:
+        """Noise has the image's shape."""
+        return self.image_shape
+
+    def generate(self, noise: Tensor, cond: Condition) -> Tensor:
+        """Follow the sampler from noise to images; what it draws on the way depends on the starting noise."""
+        source = RowNoise(noise)
+        images = self.sampler(
+            self.denoise_under(cond, len(noise)), noise, self.process, lambda: source(*noise.shape[1:])
+        )
+        return images.clamp(-1.0, 1.0)
+
+    def denoise_under(self, cond: Condition, count: int) -> Callable[[Tensor, Level], Tensor]:
+        """Return the guided estimate of x_0 under conditions of `count` images, encoded once for all steps."""
+        denoiser, scale, clip = cast(Denoiser, self.sampling_net), self.sampler.guidance, self.sampler.clip
+        nothing = torch.ones(count, dtype=torch.bool, device=self.device)
+        encoded = denoiser.encoder(cond) if scale != 0 else denoiser.encoder(cond, nothing)
+        null = denoiser.encoder(cond, nothing) if scale not in (0, 1) else None
+
+        def denoise(x_t: Tensor, level: Level) -> Tensor:
+            t = torch.full((count,), self.time(level.t), device=x_t.device)
+            out = denoiser.net(x_t, t, encoded)
+            if null is not None:
+                out = guided(out, denoiser.net(x_t, t, null), scale)
+            x_0 = self.prediction.x_0(out, x_t, level.alpha, level.sigma)
+            return x_0.clamp(-1.0, 1.0) if clip else x_0
+
+        return denoise
+
+    def time(self, t: int) -> float:
+        """Scale a step in [0, num_steps) to the net's time in [0, 1000)."""
+        return t * 1000 / self.process.num_steps
+
+    # ------------------------------------------------------------------ training
+
+    def train_on(self, batch: Batch) -> Tensor:
+        """Return the weighted squared error at random levels of noise."""
+        x_0, cond = batch["image"], batch["cond"]
+        t, drop = self.draw_times(len(x_0)), self.draw_drops(len(x_0))
+        noise = torch.randn(x_0.shape, generator=self._source("noise", self.device), device=self.device)
+        x_t = self.process.q_sample(x_0, t, noise)
+        out = self.denoiser(x_t, self.time(1) * t.to(self.device), cond, drop.to(self.device))
+        target = self.prediction.target(x_0, noise, *self.process.scales(t, x_0))
+        error = (out.float() - target).square().flatten(1).mean(dim=1)
+        weights = self.weighting(self.prediction, self.process.snr(t)).to(error)
+        loss = (weights * error).mean()
+        self.losses["train/loss"] = loss.detach()
+        return loss
+
+    def draw_times(self, count: int) -> Tensor:
+        """Draw t (N,) int64 on the CPU, spread evenly over [0, T) from one random offset (Kingma et al. 2021)."""
+        offset = torch.rand((), generator=self._source("time"), dtype=torch.float64)
+        place = (offset + torch.arange(count, dtype=torch.float64) / count) % 1.0
+        t: Tensor = (place * self.process.num_steps).long().clamp_(max=self.process.num_steps - 1)
+        return t
+
+    def draw_drops(self, count: int) -> Tensor:
+        """Draw which images lose their condition, (N,) bool on the CPU."""
+        return torch.rand(count, generator=self._source("drop")) < self.condition_dropout
+
+    def _source(self, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
+        return generator(run_seed(), self.global_rank, self.batches_seen, purpose, device=device)
+
+
+def check_sampler(sampler: object, process: Diffusion, condition_dropout: float) -> None:
+    """Refuse a sampler that this model cannot follow."""
+    if not isinstance(sampler, DiffusionSampler):
+        raise ValueError(f"sampler must be one of condgen.processes, got {type(sampler).__name__}")
+    process.levels(sampler.steps)
+    if sampler.guidance != 1 and condition_dropout == 0:
+        raise ValueError(
+            f"guidance={sampler.guidance:g} needs a model trained with condition_dropout > 0; this one takes only 1"
+        )

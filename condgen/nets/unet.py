@@ -1,0 +1,216 @@
+"""U-Net for diffusion (Ho et al. 2020, App. B; Dhariwal & Nichol 2021, Sec. 3), conditional."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log
+from typing import TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from condgen.nets.layers import require_positive, require_routes
+from condgen.types import CondDims, Encoded, Shape
+
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
+
+
+def time_embedding(t: Tensor, width: int) -> Tensor:
+    """Embed times t (N,) in [0, 1000) as sines and cosines (N, width) (Vaswani et al. 2017, Sec. 3.5)."""
+    half = width // 2
+    frequencies = torch.exp(-log(10_000.0) * torch.arange(half, dtype=torch.float32, device=t.device) / half)
+    angles = t.float()[:, None] * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+class AdaptiveGroupNorm(nn.Module):
+    """Group normalisation whose gain and bias are linear in an embedding (Dhariwal & Nichol 2021, Eq. 3)."""
+
+    def __init__(self, channels: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(num_groups(channels), channels)
+        self.affine = nn.Linear(embedding_dim, 2 * channels)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Normalise (N, C, H, W)."""
+        gain, bias = self.affine(embedding)[:, :, None, None].chunk(2, dim=1)
+        return torch.addcmul(bias, self.norm(x), 1.0 + gain)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions, the embedding between them; the second one begins at zero."""
+
+    def __init__(self, channels_in: int, channels_out: int, embedding_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.norm_1 = nn.GroupNorm(num_groups(channels_in), channels_in)
+        self.conv_1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        self.norm_2 = AdaptiveGroupNorm(channels_out, embedding_dim)
+        self.dropout = nn.Dropout(dropout)
+        self.conv_2 = zeroed(nn.Conv2d(channels_out, channels_out, 3, padding=1))
+        same = channels_in == channels_out
+        self.skip = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, 1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Map (N, channels_in, H, W) to (N, channels_out, H, W)."""
+        h = self.conv_1(F.silu(self.norm_1(x)))
+        h = self.conv_2(self.dropout(F.silu(self.norm_2(h, embedding))))
+        out: Tensor = self.skip(x) + h
+        return out
+
+
+class SelfAttention(nn.Module):
+    """Attention among all pixels, with heads of 32 channels where that divides; its output begins at zero."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.heads = max(1, channels // 32) if channels % 32 == 0 else 1
+        self.norm = nn.GroupNorm(num_groups(channels), channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.out = zeroed(nn.Linear(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
+        pixels = self.norm(x).flatten(2).transpose(1, 2)
+        q, k, v = self.qkv(pixels).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        out: Tensor = x + self.out(mixed).transpose(1, 2).unflatten(2, x.shape[2:])
+        return out
+
+
+class Stage(nn.Module):
+    """A residual block, and attention where it is asked for."""
+
+    def __init__(self, channels_in: int, channels_out: int, embedding_dim: int, dropout: float, attend: bool) -> None:
+        super().__init__()
+        self.block = ResidualBlock(channels_in, channels_out, embedding_dim, dropout)
+        self.attention = SelfAttention(channels_out) if attend else nn.Identity()
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Map (N, channels_in, H, W) to (N, channels_out, H, W)."""
+        out: Tensor = self.attention(self.block(x, embedding))
+        return out
+
+
+class UNet(nn.Module):
+    """x_t, time and condition -> a map of the image's shape.
+
+    The condition's vector is added to the time's embedding, which sets gain and bias of each block's normalisation.
+
+    Args:
+        shape: Image shape (C, H, W); H and W must be divisible by patch x 2^(len(multipliers) - 1).
+        dims: Widths of the encoded condition; the vector is used.
+        width: Channels at the highest resolution; divisible by 4.
+        multipliers: Channels at each resolution in units of `width`; each is half of the resolution before.
+        blocks: Residual blocks per resolution on the way down; one more on the way up.
+        attention: Heights of feature maps with self-attention.
+        patch: Fold patch x patch pixels into channels at the door, and back at the end, to compute at a lower
+            resolution.
+        dropout: Probability of dropping a feature inside a block.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        dims: CondDims,
+        *,
+        width: int = 64,
+        multipliers: Sequence[int] = (1, 2, 2),
+        blocks: int = 2,
+        attention: Sequence[int] = (16, 8),
+        patch: int = 1,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        require_routes(self, dims, "vector")
+        require_positive(width=width, multipliers=multipliers, blocks=blocks, patch=patch)
+        sides = check_sides(shape, patch, len(multipliers), attention)
+        if width % 4:
+            raise ValueError(f"width must be divisible by 4, got {width}")
+        self.width = width
+        channels, embedding_dim = shape[0] * patch**2, 4 * width
+        self.time = nn.Sequential(nn.Linear(width, embedding_dim), nn.SiLU(), nn.Linear(embedding_dim, embedding_dim))
+        self.vector = nn.Linear(dims.vector, embedding_dim) if dims.vector else None
+        self.fold, self.unfold = nn.PixelUnshuffle(patch), nn.PixelShuffle(patch)
+        self.stem = nn.Conv2d(channels, width, 3, padding=1)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
+
+        def stage(before: int, after: int, side: int) -> Stage:
+            return Stage(before, after, embedding_dim, dropout, side in attention)
+
+        now, skips = width, [width]
+        for factor, side in zip(multipliers, sides, strict=True):
+            if side != sides[0]:
+                self.shrink.append(nn.Conv2d(now, now, 3, stride=2, padding=1))
+                skips.append(now)
+            after = width * factor
+            self.down.append(nn.ModuleList(stage(now if j == 0 else after, after, side) for j in range(blocks)))
+            now, skips = after, skips + [after] * blocks
+        self.middle = stage(now, now, sides[-1])
+        for factor, side in reversed(list(zip(multipliers, sides, strict=True))):
+            if side != sides[-1]:
+                self.grow.append(nn.Conv2d(now, now, 3, padding=1))
+            after = width * factor
+            befores = [now, *[after] * blocks]
+            self.up.append(nn.ModuleList(stage(before + skips.pop(), after, side) for before in befores))
+            now = after
+        self.norm = nn.GroupNorm(num_groups(now), now)
+        self.last = zeroed(nn.Conv2d(now, channels, 3, padding=1))
+
+    def forward(self, x: Tensor, t: Tensor, cond: Encoded) -> Tensor:
+        """Map x_t (N, C, H, W), times t (N,) in [0, 1000) and the condition to (N, C, H, W), unbounded."""
+        embedding = self.time(time_embedding(t, self.width).to(self.stem.weight.dtype))
+        if self.vector is not None and cond.vector is not None:
+            embedding = embedding + self.vector(cond.vector)
+        embedding = F.silu(embedding)
+        h = self.stem(self.fold(x))
+        skips = [h]
+        for i, stages in enumerate(self.down):
+            if i:
+                h = self.shrink[i - 1](h)
+                skips.append(h)
+            for stage in cast(nn.ModuleList, stages):
+                h = stage(h, embedding)
+                skips.append(h)
+        h = self.middle(h, embedding)
+        for i, stages in enumerate(self.up):
+            if i:
+                h = self.grow[i - 1](F.interpolate(h, scale_factor=2.0, mode="nearest"))
+            for stage in cast(nn.ModuleList, stages):
+                h = stage(torch.cat([h, skips.pop()], dim=1), embedding)
+        out: Tensor = self.unfold(self.last(F.silu(self.norm(h))))
+        return out
+
+
+def check_sides(shape: Shape, patch: int, num_levels: int, attention: Sequence[int]) -> list[int]:
+    """Return the heights of the feature maps, highest first.
+
+    Raises:
+        ValueError: If the image's sides cannot be halved so often, or `attention` names a height that is not there.
+    """
+    _, height, width = shape
+    factor = patch * 2 ** (num_levels - 1)
+    if height % factor or width % factor:
+        raise ValueError(
+            f"a U-Net with {num_levels} multipliers and patch {patch} takes sides divisible by {factor}, "
+            f"got {height}x{width}"
+        )
+    sides = [height // patch >> level for level in range(num_levels)]
+    unknown = [side for side in attention if side not in sides]
+    if unknown:
+        raise ValueError(f"attention at height {unknown[0]}: the feature maps have {', '.join(map(str, sides))}")
+    return sides
+
+
+def num_groups(channels: int) -> int:
+    """Return the number of groups of a group normalisation: up to 8, with 4 channels or more in each if possible."""
+    return next(groups for groups in (8, 4, 2, 1) if channels % groups == 0 and channels // groups >= min(4, channels))
+
+
+def zeroed(layer: Layer) -> Layer:
+    """Let a layer begin at zero, so that its residual block begins as the identity."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,122 @@
+"""What a diffusion net predicts, and how the error is weighted over noise levels.
+
+x_t = alpha x_0 + sigma noise throughout, with alpha^2 + sigma^2 = 1 and SNR = alpha^2 / sigma^2.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Scale = Tensor | float
+"""alpha or sigma: a number, or (N, 1, 1, 1)."""
+
+
+class Prediction(ABC):
+    """The target of a net, and the way from its output to x_0."""
+
+    @abstractmethod
+    def target(self, x_0: Tensor, noise: Tensor, alpha: Scale, sigma: Scale) -> Tensor:
+        """Return what the net shall give for x_t."""
+
+    @abstractmethod
+    def x_0(self, out: Tensor, x_t: Tensor, alpha: Scale, sigma: Scale) -> Tensor:
+        """Return the estimate of x_0 that the net's output means."""
+
+    @abstractmethod
+    def error_ratio(self, snr: Tensor) -> Tensor:
+        """Return (squared error in the target) / (squared error in x_0) at a given SNR."""
+
+
+@dataclass(frozen=True)
+class PredictNoise(Prediction):
+    """The noise (Ho et al. 2020, Eq. 12)."""
+
+    def target(self, x_0: Tensor, noise: Tensor, alpha: Scale, sigma: Scale) -> Tensor:
+        """Return the noise."""
+        return noise
+
+    def x_0(self, out: Tensor, x_t: Tensor, alpha: Scale, sigma: Scale) -> Tensor:
+        """Take the noise away."""
+        return (x_t - sigma * out) / alpha
+
+    def error_ratio(self, snr: Tensor) -> Tensor:
+        """SNR."""
+        return snr
+
+
+@dataclass(frozen=True)
+class PredictX0(Prediction):
+    """The clean image: input x_t and t, output x_0 (Ho et al. 2020, Sec. 3.2)."""
+
+    def target(self, x_0: Tensor, noise: Tensor, alpha: Scale, sigma: Scale) -> Tensor:
+        """Return the image."""
+        return x_0
+
+    def x_0(self, out: Tensor, x_t: Tensor, alpha: Scale, sigma: Scale) -> Tensor:
+        """Return the output."""
+        return out
+
+    def error_ratio(self, snr: Tensor) -> Tensor:
+        """One."""
+        return torch.ones_like(snr)
+
+
+@dataclass(frozen=True)
+class PredictV(Prediction):
+    """v = alpha noise - sigma x_0 (Salimans & Ho 2022, App. D)."""
+
+    def target(self, x_0: Tensor, noise: Tensor, alpha: Scale, sigma: Scale) -> Tensor:
+        """Return v."""
+        return alpha * noise - sigma * x_0
+
+    def x_0(self, out: Tensor, x_t: Tensor, alpha: Scale, sigma: Scale) -> Tensor:
+        """Rotate (x_t, v) back."""
+        return alpha * x_t - sigma * out
+
+    def error_ratio(self, snr: Tensor) -> Tensor:
+        """SNR + 1."""
+        return snr + 1.0
+
+
+class Weighting(ABC):
+    """Weights of the squared error in the target, by noise level."""
+
+    @abstractmethod
+    def __call__(self, prediction: Prediction, snr: Tensor) -> Tensor:
+        """Return the weights (N,) at signal-to-noise ratios (N,)."""
+
+
+@dataclass(frozen=True)
+class Simple(Weighting):
+    """All levels alike: L_simple (Ho et al. 2020, Eq. 14), on whatever is predicted."""
+
+    def __call__(self, prediction: Prediction, snr: Tensor) -> Tensor:
+        """Ones."""
+        return torch.ones_like(snr)
+
+
+@dataclass(frozen=True)
+class MinSNR(Weighting):
+    """min(SNR, gamma) on the squared error in x_0 (Hang et al. 2023, Eq. 8), whatever is predicted."""
+
+    gamma: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.gamma <= 0:
+            raise ValueError(f"MinSNR needs gamma > 0, got {self.gamma}")
+
+    def __call__(self, prediction: Prediction, snr: Tensor) -> Tensor:
+        """Clamp and convert to the target's scale."""
+        return snr.clamp(max=self.gamma) / prediction.error_ratio(snr)
+
+
+def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+    """Return u + s (c - u), classifier-free guidance (Ho & Salimans 2022, Eq. 6 with s = 1 + w).
+
+    It may be applied to any of the predictions: at one x_t they are affine in each other.
+    """
+    return torch.lerp(unconditional, conditional, scale)

@@ -1,0 +1,138 @@
+"""Samplers: from noise back to an image, in any number of steps, with any net that estimates x_0.
+
+All take the same arguments; none knows of nets, conditions or what the net predicts.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from math import exp, isfinite, sqrt
+
+from torch import Tensor
+
+from condgen.processes.diffusion import CLEAN, Diffusion, Level, posterior
+
+Denoise = Callable[[Tensor, Level], Tensor]
+"""x_t (N, C, H, W) and its level -> the estimate of x_0."""
+
+Noise = Callable[[], Tensor]
+"""Gives standard normal noise shaped like x_t, new at each call."""
+
+
+@dataclass(frozen=True)
+class DiffusionSampler(ABC):
+    """Goes from x_T to x_0.
+
+    Args:
+        steps: Evaluations of the net, twice as many with a guidance other than 0 and 1; at most those of the process.
+        guidance: Scale s of classifier-free guidance, eps_u + s (eps_c - eps_u), which is 1 + w of Ho & Salimans
+            (2022, Eq. 6): 1 for the conditional estimate, 0 for the unconditional one.
+        clip: Clip each estimate of x_0 to [-1, 1].
+    """
+
+    steps: int = 50
+    guidance: float = 1.0
+    clip: bool = True
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
+        if not (isfinite(self.guidance) and self.guidance >= 0):
+            raise ValueError(f"guidance must be a finite number >= 0, got {self.guidance}")
+
+    @abstractmethod
+    def __call__(self, denoise: Denoise, x_t: Tensor, process: Diffusion, noise: Noise) -> Tensor:
+        """Return x_0, shaped like `x_t`, which is standard normal noise."""
+
+
+@dataclass(frozen=True)
+class Ancestral(DiffusionSampler):
+    """Draws from the posterior at the estimate of x_0 (Ho et al. 2020, Alg. 2), also over fewer steps than T.
+
+    The variance is the posterior's own, the smaller of the two in Sec. 3.2.
+    """
+
+    steps: int = 250
+
+    def __call__(self, denoise: Denoise, x_t: Tensor, process: Diffusion, noise: Noise) -> Tensor:
+        """Return x_0."""
+        for now, before in pairwise(process.levels(self.steps)):
+            q = posterior(now, before)
+            x_t = q.x_0_weight * denoise(x_t, now) + q.x_t_weight * x_t
+            if before is not CLEAN:
+                x_t = x_t + sqrt(q.variance) * noise()
+        return x_t
+
+
+@dataclass(frozen=True)
+class DDIM(DiffusionSampler):
+    """Denoising diffusion implicit models (Song et al. 2021, Eq. 12 and 16).
+
+    Args:
+        steps: Evaluations of the net.
+        guidance: Scale of classifier-free guidance.
+        clip: Clip each estimate of x_0 to [-1, 1].
+        eta: Share of new noise: 0 for none, 1 for as much as `Ancestral`.
+    """
+
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta must be in [0, 1], got {self.eta}")
+
+    def __call__(self, denoise: Denoise, x_t: Tensor, process: Diffusion, noise: Noise) -> Tensor:
+        """Return x_0."""
+        for now, before in pairwise(process.levels(self.steps)):
+            x_0 = denoise(x_t, now)
+            eps = (x_t - now.alpha * x_0) / now.sigma
+            variance = self.eta**2 * posterior(now, before).variance
+            x_t = before.alpha * x_0 + sqrt(before.sigma**2 - variance) * eps
+            if variance > 0:
+                x_t = x_t + sqrt(variance) * noise()
+        return x_t
+
+
+@dataclass(frozen=True)
+class DPMSolver(DiffusionSampler):
+    """DPM-Solver++(2M), multistep and of second order (Lu et al. 2022, Alg. 2), or its SDE variant (App. B).
+
+    The first step and the last one, to the clean image, are of first order.
+
+    Args:
+        steps: Evaluations of the net.
+        guidance: Scale of classifier-free guidance.
+        clip: Clip each estimate of x_0 to [-1, 1].
+        sde: Solve the reverse SDE, with new noise at each step, in place of the ODE.
+    """
+
+    steps: int = 20
+    sde: bool = False
+
+    def __call__(self, denoise: Denoise, x_t: Tensor, process: Diffusion, noise: Noise) -> Tensor:
+        """Return x_0."""
+        last: Level | None = None
+        x_0_last = x_t
+        for now, before in pairwise(process.levels(self.steps)):
+            x_0 = denoise(x_t, now)
+            if before is CLEAN:
+                return x_0
+            step = before.log_snr - now.log_snr
+            data = x_0
+            if last is not None:
+                data = x_0 + 0.5 * step / (now.log_snr - last.log_snr) * (x_0 - x_0_last)
+            x_t = self._move(x_t, data, now, before, step, noise)
+            last, x_0_last = now, x_0
+        return x_t
+
+    def _move(self, x_t: Tensor, data: Tensor, now: Level, before: Level, step: float, noise: Noise) -> Tensor:
+        """Solve one step of length `step` in lambda, with the estimate of x_0 held at `data`."""
+        if not self.sde:
+            return before.sigma / now.sigma * x_t + before.alpha * (1 - exp(-step)) * data
+        added = 1 - exp(-2 * step)
+        mean = before.sigma / now.sigma * exp(-step) * x_t + before.alpha * added * data
+        return mean + before.sigma * sqrt(added) * noise()

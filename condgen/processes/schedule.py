@@ -1,0 +1,66 @@
+"""Noise schedules: how much of the image is left after each step of the diffusion."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import pi
+
+import torch
+from torch import Tensor
+
+LARGEST_BETA = 0.999
+"""Clip of Nichol & Dhariwal (2021, Sec. 3.2), so that a step never destroys all of the image."""
+
+
+class NoiseSchedule(ABC):
+    """Variances beta_t of the noise that each step adds."""
+
+    @abstractmethod
+    def betas(self, num_steps: int) -> Tensor:
+        """Return beta_1 ... beta_T, (T,) float64 in (0, 0.999]."""
+
+
+@dataclass(frozen=True)
+class LinearSchedule(NoiseSchedule):
+    """beta rises linearly (Ho et al. 2020, Sec. 4); with T != 1000 both ends are scaled by 1000 / T.
+
+    Scaled so, the image is gone after the last step whatever T is.
+
+    Args:
+        start: beta_1 for T = 1000.
+        end: beta_T for T = 1000.
+    """
+
+    start: float = 1e-4
+    end: float = 0.02
+
+    def __post_init__(self) -> None:
+        if not 0 < self.start <= self.end < 1:
+            raise ValueError(f"LinearSchedule needs 0 < start <= end < 1, got start={self.start} and end={self.end}")
+
+    def betas(self, num_steps: int) -> Tensor:
+        """Return the variances."""
+        scale = 1000 / num_steps
+        return (torch.linspace(self.start, self.end, num_steps, dtype=torch.float64) * scale).clamp(max=LARGEST_BETA)
+
+
+@dataclass(frozen=True)
+class CosineSchedule(NoiseSchedule):
+    """alpha_bar falls as a squared cosine (Nichol & Dhariwal 2021, Eq. 17).
+
+    Args:
+        offset: s of the paper; keeps beta from being tiny near t = 0.
+    """
+
+    offset: float = 0.008
+
+    def __post_init__(self) -> None:
+        if self.offset <= 0:
+            raise ValueError(f"CosineSchedule needs offset > 0, got {self.offset}")
+
+    def betas(self, num_steps: int) -> Tensor:
+        """Return the variances."""
+        time = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
+        alpha_bar = ((time + self.offset) / (1 + self.offset) * pi / 2).cos().square()
+        return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=LARGEST_BETA)
