@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import pytest
 import torch
 from conftest import same_weights
+from PIL import Image
 from torch import Tensor, nn
 
 from condgen.checkpoints import load_model
+from condgen.cli import main
 from condgen.conditions import LabelEncoder, NoCondition
 from condgen.data import Digits
 from condgen.models import DDPM
 from condgen.nets import UNet
 from condgen.objectives import MinSNR, Prediction, PredictNoise, PredictV, PredictX0
+from condgen.pixels import to_uint8
 from condgen.processes import DDIM, Ancestral, CosineSchedule, DiffusionSampler, DPMSolver, LinearSchedule
 from condgen.types import CondDims, Encoded, Shape
 
@@ -216,3 +220,56 @@ def test_a_new_unet_says_nothing_yet() -> None:
 def test_a_learned_null_condition_serves_guidance(digits: Digits) -> None:
     model = stirred(small_ddpm(digits, encoder=partial(LabelEncoder, embedding_dim=6), sampler=DDIM(5, guidance=3.0)))
     assert torch.isfinite(model.sample(LABELS, seeds=SEEDS)).all()
+
+
+# ---------------------------------------------------------------------- the command line
+
+
+@pytest.fixture
+def checkpoint(digits: Digits, make_trainer: Callable[..., L.Trainer], tmp_path: Path) -> str:
+    model = small_ddpm(digits, sampler=DPMSolver(3, guidance=2.0))
+    trainer = make_trainer(max_steps=2)
+    trainer.fit(model, Digits(batch_size=64))
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    return str(tmp_path / "a.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--steps", "4"], DPMSolver(4, guidance=2.0)),
+        (["--sde", "--steps=4"], DPMSolver(4, guidance=2.0, sde=True)),
+        (["--sampler", "DDIM", "--eta", "1", "--guidance", "0"], DDIM(3, guidance=0.0, eta=1.0)),
+        (["--sampler", "Ancestral", "--steps", "6"], Ancestral(6, guidance=2.0)),
+    ],
+)
+def test_any_sampler_on_any_checkpoint(
+    options: list[str], expected: DiffusionSampler, checkpoint: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert main(["sample", "--ckpt", checkpoint, "--label", "3", "--seeds", "5", "--out", str(out), *options]) == 0
+    model = load_model(checkpoint)
+    model.sampler = expected
+    image = to_uint8(model.sample({"label": torch.tensor([3])}, seeds=torch.tensor([5])))
+    with Image.open(out / "label=3-seed=5.png") as picture:
+        assert torch.equal(torch.tensor(list(picture.getdata())).view(8, 8), image[0, 0].long())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sampler", "DPMSolve"], "no sampler 'DPMSolve', did you mean 'DPMSolver'?; there are Ancestral, DDIM"),
+        (["--step", "5"], "no option --step, did you mean '--steps'?"),
+        (["--steps", "five"], "--steps must be int, got 'five'"),
+        (["--steps", "51"], "a sampler takes at most the 50 steps of the diffusion, got steps=51"),
+        (["--guidance", "-1"], "guidance must be a finite number >= 0, got -1.0"),
+        (["--eta", "2", "--sampler", "DDIM"], "eta must be in [0, 1], got 2.0"),
+        (["stray"], "no argument 'stray'; options begin with --"),
+        (["--qqqqq", "1"], "no option --qqqqq; DPMSolver takes clip, guidance, sde, steps"),
+    ],
+)
+def test_wrong_sampling_options_give_one_line(
+    options: list[str], message: str, checkpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sample", "--ckpt", checkpoint, *options]) == 2
+    assert message in capsys.readouterr().err

@@ -27,6 +27,7 @@ def parser() -> OneLineParser:
     out = OneLineParser(
         prog="condgen sample",
         description="Generate images from a checkpoint. Rows are labels, columns are seeds.",
+        epilog="Further options are the sampler's own, such as --steps 20 --guidance 2 --eta 0.5 of diffusion models.",
         allow_abbrev=False,
     )
     out.add_argument("--ckpt", required=True, metavar="RUN_OR_FILE", help="a run's folder, or a checkpoint file")
@@ -36,18 +37,21 @@ def parser() -> OneLineParser:
         "--seeds", metavar="0-15", help="one seed per image of a label, as 0-15 or 3,7,9; default 0 to n-1"
     )
     out.add_argument("--out", default="samples.png", help="a .png file for a grid, else a folder of single PNGs")
+    out.add_argument("--raw", action="store_true", help="use the raw weights, not the averaged ones")
+    out.add_argument("--sampler", metavar="CLASS", help="sampler in place of the checkpoint's own, such as DPMSolver")
     out.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="package a checkpoint may import")
     return out
 
 
 def run(verb: str, args: list[str]) -> int:
     """Sample and write."""
-    options = parser().parse_args(args)
-    seeds = parse_seeds(options.seeds, options.n)
+    options, rest = parser().parse_known_args(args)
+    seeds, settings = parse_seeds(options.seeds, options.n), parse_settings(rest)
 
     import torch
 
     from condgen.checkpoints import CheckpointError, load_model
+    from condgen.cli.samplers import choose_sampler
     from condgen.pictures import grid, save_png
     from condgen.pixels import to_uint8
 
@@ -55,6 +59,8 @@ def run(verb: str, args: list[str]) -> int:
         model = load_model(options.ckpt, trusted=options.trust)
     except CheckpointError as error:
         raise UserError(str(error)) from error
+    choose_sampler(model, options.sampler, settings, parser()._option_string_actions)
+    model.raw = options.raw
     names = model.cond_spec.get("label", {}).get("names", [])
     if options.label is not None and not names:
         raise UserError("this model takes no label; leave --label out")
@@ -79,6 +85,20 @@ def run(verb: str, args: list[str]) -> int:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from error
     print(f"{len(images)} images in {out}")
     return 0
+
+
+def parse_settings(rest: list[str]) -> dict[str, str]:
+    """Read the options that the verb itself does not know: `--steps 20`, `--steps=20`, or `--sde` for true."""
+    settings: dict[str, str] = {}
+    words = list(reversed(rest))
+    while words:
+        word = words.pop()
+        if not word.startswith("--"):
+            raise UserError(f"sample: no argument {word!r}; options begin with --")
+        name, equals, value = word[2:].partition("=")
+        has_value = not equals and words and not words[-1].startswith("--")
+        settings[name] = words.pop() if has_value else value
+    return settings
 
 
 def file_name(name: str) -> str:

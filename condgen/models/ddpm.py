@@ -145,7 +145,7 @@ class DDPM(SingleLossModel):
         target = self.prediction.target(x_0, noise, *self.process.scales(t, x_0))
         error = (out.float() - target).square().flatten(1).mean(dim=1)
         weights = self.weighting(self.prediction, self.process.snr(t)).to(error)
-        loss = (weights * error).mean()
+        loss: Tensor = (weights * error).mean()
         self.losses["train/loss"] = loss.detach()
         return loss
 
@@ -158,7 +158,8 @@ class DDPM(SingleLossModel):
 
     def draw_drops(self, count: int) -> Tensor:
         """Draw which images lose their condition, (N,) bool on the CPU."""
-        return torch.rand(count, generator=self._source("drop")) < self.condition_dropout
+        drops: Tensor = torch.rand(count, generator=self._source("drop")) < self.condition_dropout
+        return drops
 
     def _source(self, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
         return generator(run_seed(), self.global_rank, self.batches_seen, purpose, device=device)

@@ -1,0 +1,81 @@
+"""The sampler that a command line asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from typing import Any
+
+import yaml
+
+from condgen import processes
+from condgen.cli.errors import UserError, nearest
+from condgen.models import GenerativeModel
+from condgen.processes import DiffusionSampler
+
+
+def choose_sampler(model: GenerativeModel, name: str | None, settings: dict[str, str], options: Iterable[str]) -> None:
+    """Give the model another sampler, or other settings of its own.
+
+    Settings that both samplers have stay as they were, unless they are given.
+
+    Args:
+        model: A loaded model.
+        name: Class of `condgen.processes`; null for the model's own.
+        settings: Values by name, as they stand on the command line.
+        options: What the verb itself understands, to help with a mistyped name.
+
+    Raises:
+        UserError: If the model has no such choice, or refuses it.
+    """
+    kind = type(model).__name__
+    if model.sampler is None:
+        if name is not None:
+            raise UserError(f"--sampler is for diffusion models; {kind} samples in one step")
+        if settings:
+            raise unknown(next(iter(settings)), options, f"{kind} has no sampler to set")
+        return
+    sampler = model.sampler if name is None else other_sampler(model, name)
+    known = {field.name for field in fields(sampler)}
+    for setting in settings:
+        if setting not in known:
+            names = [*options, *(f"--{field}" for field in known)]
+            raise unknown(setting, names, f"{type(sampler).__name__} takes {', '.join(sorted(known))}")
+    try:
+        values = {field: read_value(field, text, getattr(sampler, field)) for field, text in settings.items()}
+        model.sampler = replace(sampler, **values)
+    except ValueError as error:
+        raise UserError(f"--sampler: {error}") from error
+
+
+def other_sampler(model: GenerativeModel, name: str) -> Any:
+    """Return a diffusion sampler by its class, with the settings that it shares with the model's own."""
+    classes = {
+        key: value
+        for key, value in vars(processes).items()
+        if isinstance(value, type) and issubclass(value, DiffusionSampler) and value is not DiffusionSampler
+    }
+    if not isinstance(model.sampler, DiffusionSampler):
+        raise UserError(f"--sampler is for diffusion models; {type(model).__name__} has only its own")
+    cls = classes.get(name.removeprefix("condgen.processes."))
+    if cls is None:
+        raise UserError(f"no sampler {name!r}{nearest(name, classes)}; there are {', '.join(sorted(classes))}")
+    shared = {field.name for field in fields(cls)} & {field.name for field in fields(model.sampler)}
+    return cls(**{field: getattr(model.sampler, field) for field in shared})
+
+
+def read_value(name: str, text: str, before: object) -> Any:
+    """Read a setting as a value of the type that it had before."""
+    kind = type(before)
+    value = yaml.safe_load(text) if text else True
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise UserError(f"--{name} must be {kind.__name__}, got {text!r}")
+    return value
+
+
+def unknown(name: str, options: Iterable[str], what: str) -> UserError:
+    """Explain an option that is neither the verb's nor the sampler's."""
+    hint = nearest(f"--{name}", options)
+    return UserError(f"sample: no option --{name}{hint}" + ("" if hint else f"; {what}"))
