@@ -10,10 +10,12 @@ from condgen.objectives.adversarial import (
     Penalty,
     Wasserstein,
 )
+from condgen.objectives.diffaugment import DiffAugment
 
 __all__ = [
     "R1",
     "AdversarialLoss",
+    "DiffAugment",
     "GradientPenalty",
     "Hinge",
     "LeastSquares",
