@@ -5,6 +5,7 @@ from condgen.nets.dcgan import DCGANDiscriminator, DCGANGenerator
 from condgen.nets.ema import EMA
 from condgen.nets.layers import Judgement, NetFactory
 from condgen.nets.mlp import MLPDiscriminator, MLPGenerator
+from condgen.nets.resnet_gan import ResNetDiscriminator, ResNetGenerator
 
 __all__ = [
     "EMA",
@@ -15,4 +16,6 @@ __all__ = [
     "MLPDiscriminator",
     "MLPGenerator",
     "NetFactory",
+    "ResNetDiscriminator",
+    "ResNetGenerator",
 ]
