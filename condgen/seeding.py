@@ -30,15 +30,20 @@ def run_seed() -> int:
     return int(os.environ.get("PL_GLOBAL_SEED", "0"))
 
 
-def seed_batch(rank: int, batch: int, device: torch.device) -> None:
-    """Seed the global generators before batch number `batch`, so that dropout too depends on its number alone.
+def seed_torch(seed: int, device: torch.device) -> None:
+    """Seed torch's global generators of the CPU and of one device.
 
     `torch.manual_seed` would do it for every kind of device, and note a stack trace for each one that is not in use.
     """
-    seed = derive(run_seed(), rank, batch)
     torch.default_generator.manual_seed(seed)
     if device.type != "cpu":
         torch.get_device_module(device).manual_seed(seed)
+
+
+def seed_batch(rank: int, batch: int, device: torch.device) -> None:
+    """Seed the global generators before batch number `batch`, so that dropout too depends on its number alone."""
+    seed = derive(run_seed(), rank, batch)
+    seed_torch(seed, device)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries draw from it
     random.seed(seed)
 

@@ -14,9 +14,10 @@ from condgen.nets import (
     DCGANGenerator,
     MLPDiscriminator,
     MLPGenerator,
+    ResNetDiscriminator,
+    ResNetGenerator,
 )
-from condgen.nets.dcgan import num_doublings
-from condgen.nets.layers import ConditionalBatchNorm2d
+from condgen.nets.layers import ConditionalBatchNorm2d, num_doublings
 from condgen.types import CondDims, Encoded
 
 DIMS = CondDims(vector=4)
@@ -26,6 +27,7 @@ GENERATORS: list[Callable[..., nn.Module]] = [
     DCGANGenerator,
     partial(DCGANGenerator, conditional_norm=False),
     partial(DCGANGenerator, concat=False),
+    partial(ResNetGenerator, width=8, max_multiple=2),
 ]
 DISCRIMINATORS: list[Callable[..., nn.Module]] = [
     MLPDiscriminator,
@@ -33,6 +35,7 @@ DISCRIMINATORS: list[Callable[..., nn.Module]] = [
     DCGANDiscriminator,
     partial(DCGANDiscriminator, projection=True, spectral_norm=True),
     partial(DCGANDiscriminator, batch_norm=True),
+    partial(ResNetDiscriminator, width=8, max_multiple=2),
 ]
 
 
@@ -44,10 +47,9 @@ def vectors(count: int) -> Encoded:
 @pytest.mark.parametrize("make", GENERATORS)
 def test_generators_make_images_that_the_condition_changes(make: Callable[..., nn.Module], shape: tuple) -> None:
     net = make(shape, DIMS)
-    if isinstance(net, DCGANGenerator):
-        for norm in net.norms:  # zero at the start, so that training begins from the plain norm
-            if norm.affine is not None:
-                nn.init.normal_(norm.affine.weight)
+    for norm in net.modules():
+        if isinstance(norm, ConditionalBatchNorm2d) and norm.affine is not None:
+            nn.init.normal_(norm.affine.weight)  # zero at the start, so that training begins from the plain norm
     net.eval()
     z = torch.randn(1, net.latent_dim).expand(4, -1)
     images = net(z, vectors(4))
@@ -77,12 +79,19 @@ def test_projection_is_the_inner_product_of_embedding_and_features() -> None:
     torch.testing.assert_close(logits, psi + (embedded * features).sum(dim=1))
 
 
-def test_spectral_norm_bounds_every_layer() -> None:
-    net = DCGANDiscriminator((1, 16, 16), DIMS, projection=True, spectral_norm=True)
-    for _ in range(30):
+@pytest.mark.parametrize(
+    ("make", "layers"),
+    [
+        (partial(DCGANDiscriminator, projection=True, spectral_norm=True), 4),
+        (partial(ResNetDiscriminator, width=8, flat_blocks=1), 10),
+    ],
+)
+def test_spectral_norm_bounds_every_layer(make: Callable[..., nn.Module], layers: int) -> None:
+    net = make((1, 16, 16), DIMS)
+    for _ in range(60):
         net(torch.rand(2, 1, 16, 16), vectors(2))
     weights = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    assert len(weights) == 4
+    assert len(weights) == layers
     for weight in weights:
         assert float(torch.linalg.matrix_norm(weight.detach().flatten(1), 2)) == pytest.approx(1.0, abs=0.02)
 
@@ -97,19 +106,20 @@ def test_conditional_batch_norm_normalises_then_scales() -> None:
 
 
 @pytest.mark.parametrize(("side", "doublings"), [(8, 1), (16, 2), (32, 3), (64, 4), (128, 5)])
-def test_dcgan_sizes(side: int, doublings: int) -> None:
+def test_sizes_that_doublings_of_4_reach(side: int, doublings: int) -> None:
     assert num_doublings((1, side, side)) == doublings
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (1, 4, 4), (3, 32, 16), (1, 12, 12), (1, 0, 0)])
-@pytest.mark.parametrize("make", [DCGANGenerator, DCGANDiscriminator])
-def test_dcgan_refuses_other_sizes(make: type[nn.Module], shape: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("make", [DCGANGenerator, DCGANDiscriminator, ResNetGenerator, ResNetDiscriminator])
+def test_other_sizes_are_refused(make: type[nn.Module], shape: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match=f"8, 16, 32, 64 ... pixels, got {shape[1]}x{shape[2]}"):
         make(shape, DIMS)
 
 
 def test_unusable_routes_and_widths_are_refused() -> None:
-    for make in (MLPGenerator, MLPDiscriminator, DCGANGenerator, DCGANDiscriminator):
+    nets = (MLPGenerator, MLPDiscriminator, DCGANGenerator, DCGANDiscriminator, ResNetGenerator, ResNetDiscriminator)
+    for make in nets:
         with pytest.raises(ValueError, match="cannot use the condition's 'tokens' route"):
             make((1, 8, 8), CondDims(tokens=8))
     with pytest.raises(ValueError, match="latent_dim must be at least 1, got -3"):
@@ -120,6 +130,12 @@ def test_unusable_routes_and_widths_are_refused() -> None:
         DCGANGenerator((1, 8, 8), DIMS, concat=False, conditional_norm=False)
     with pytest.raises(ValueError, match="projection needs a condition"):
         DCGANDiscriminator((1, 8, 8), CondDims(), projection=True)
+    with pytest.raises(ValueError, match="projection needs a condition"):
+        ResNetDiscriminator((1, 8, 8), CondDims())
+    with pytest.raises(ValueError, match="cannot use the condition's 'vector' route; it uses none"):
+        ResNetDiscriminator((1, 8, 8), DIMS, projection=False)
+    with pytest.raises(ValueError, match="flat_blocks must be at least 1, got 0"):
+        ResNetDiscriminator((1, 8, 8), DIMS, flat_blocks=0)
     with pytest.raises(ValueError, match="divisible by 8, got 28x28"):
         ConvClassifier((1, 28, 28), 10, widths=(4, 4, 4))
 

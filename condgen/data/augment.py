@@ -42,3 +42,31 @@ class RandomAffine(Augmentation):
         theta = torch.stack(rows, dim=1).view(-1, 2, 3).to(image.device)
         lattice = F.affine_grid(theta, list(image.shape), align_corners=False)
         return F.grid_sample(image + 1.0, lattice, align_corners=False) - 1.0
+
+
+@dataclass(frozen=True)
+class RandomFlip(Augmentation):
+    """Mirrors left and right.
+
+    Args:
+        probability: Share of the images that are mirrored.
+    """
+
+    probability: float = 0.5
+
+    def __call__(self, image: Tensor, source: torch.Generator) -> Tensor:
+        """Mirror a random choice of images."""
+        chosen = (torch.rand(len(image), generator=source) < self.probability).to(image.device)
+        return torch.where(chosen.view(-1, 1, 1, 1), image.flip(3), image)
+
+
+@dataclass(frozen=True)
+class InTurn(Augmentation):
+    """Applies one augmentation after the other."""
+
+    first: Augmentation
+    second: Augmentation
+
+    def __call__(self, image: Tensor, source: torch.Generator) -> Tensor:
+        """Change what the first has changed."""
+        return self.second(self.first(image, source), source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 from condgen.data.augment import Augmentation
 from condgen.data.base import ImageDataModule, Split, stratified_parts
 from condgen.data.loader import ImageSet
+from condgen.data.published import open_published
 
 
 class MNIST(ImageDataModule):
@@ -56,22 +58,8 @@ class MNIST(ImageDataModule):
         return images.take(parts[0] if split == "train" else parts[1])
 
     def _read(self, *, train: bool, download: bool) -> Any:
-        """Open torchvision's data set, telling files that are missing from files that are damaged."""
         from torchvision import datasets
 
-        try:
-            return datasets.MNIST(self.root, train=train, download=download)
-        except (AssertionError, RuntimeError, ValueError, KeyError, TypeError) as error:
-            folder = Path(self.root).resolve() / "MNIST" / "raw"
-            remove_empty(folder)
-            if folder.is_dir():
-                raise ValueError(f"MNIST in {folder} is damaged: {error}; delete it and download it again") from error
-            remedy = "; downloading failed" if download else ", or data.download to true"
-            raise FileNotFoundError(f"no MNIST in {folder}; set data.root to a folder that holds it{remedy}") from error
-
-
-def remove_empty(folder: Path) -> None:
-    """Remove the empty folders `MNIST/raw` that a failed download leaves."""
-    for path in (folder, folder.parent):
-        if path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
+        folder = Path(self.root).resolve() / "MNIST" / "raw"
+        opened = partial(datasets.MNIST, self.root, train=train, download=download)
+        return open_published(opened, "MNIST", folder, download)

@@ -1,6 +1,7 @@
 """Scores of generated images, on the features of a frozen extractor."""
 
 from condgen.metrics.base import DistributionMetric
+from condgen.metrics.cas import classification_accuracy_score
 from condgen.metrics.classification import InceptionScore, LabelAccuracy
 from condgen.metrics.evaluator import Evaluator, Features, Score
 from condgen.metrics.extractors import ClassifierExtractor, DigitsExtractor, MNISTExtractor
@@ -21,4 +22,5 @@ __all__ = [
     "LabelAccuracy",
     "MNISTExtractor",
     "Score",
+    "classification_accuracy_score",
 ]

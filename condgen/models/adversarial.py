@@ -16,9 +16,9 @@ from condgen.models.base import GenerativeModel
 from condgen.models.players import ConditionedNet, Discriminator, frozen
 from condgen.models.schedule import Schedule
 from condgen.models.single import OptimizerFactory
-from condgen.models.stepping import count_batch
+from condgen.models.stepping import count_batch, window_ends
 from condgen.nets import Judgement, NetFactory
-from condgen.objectives import AdversarialLoss, NonSaturating, Penalty, Wasserstein
+from condgen.objectives import AdversarialLoss, DiffAugment, NonSaturating, Penalty, Wasserstein
 from condgen.seeding import generator, run_seed
 from condgen.types import Batch, Condition, CondSpec, Shape
 
@@ -39,6 +39,7 @@ class AdversarialModel(GenerativeModel):
         discriminator_encoder: Factory of the discriminator's, where it shall be another.
         loss: The pair of losses.
         penalty: Penalty on the discriminator's gradient, always in float32.
+        augment: Changes what the discriminator sees, real or generated; the penalty is taken at what it sees.
         classifier_weight: Weight of an auxiliary classifier on the discriminator's features, in both players' losses
             (Odena et al. 2017, Eq. 3); 0 for none.
         generator_optimizer: Factory of the optimizer; null for Adam(2e-4, betas=(0.5, 0.999)).
@@ -65,6 +66,7 @@ class AdversarialModel(GenerativeModel):
         discriminator_encoder: EncoderFactory | None = None,
         loss: AdversarialLoss = NonSaturating(),  # noqa: B008 - immutable
         penalty: Penalty | None = None,
+        augment: DiffAugment | None = None,
         classifier_weight: float = 0.0,
         generator_optimizer: OptimizerFactory | None = None,
         discriminator_optimizer: OptimizerFactory | None = None,
@@ -84,6 +86,7 @@ class AdversarialModel(GenerativeModel):
             raise ValueError("classifier_weight needs the condition 'label', which the data does not offer")
         self.loss = loss
         self.penalty = penalty
+        self.augment = augment
         self.classifier_weight = classifier_weight
         self.generator_optimizer = generator_optimizer or partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
         self.discriminator_optimizer = discriminator_optimizer or partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
@@ -151,29 +154,23 @@ class AdversarialModel(GenerativeModel):
         if self.schedule is not None:
             self.schedule.apply(optimizer_g.optimizer, self.images_seen)
             self.schedule.apply(optimizer_d.optimizer, self.images_seen)
-        window_ends = self._window_ends()
+        is_last = window_ends(self.trainer, self.batches_seen, self.accumulate_grad_batches)
         generator_is_due = (self.discriminator_updates + 1) % self.discriminator_steps == 0
 
-        self._backward(self.discriminator_loss(batch), optimizer_d, window_ends)
-        self.discriminator_updates += window_ends
+        self._backward(self.discriminator_loss(batch), optimizer_d, is_last)
+        self.discriminator_updates += is_last
         if generator_is_due:
             with frozen(self.discriminator):
-                self._backward(self.generator_loss(batch), optimizer_g, window_ends)
-            self.generator_updates += window_ends
-            if window_ends:
+                self._backward(self.generator_loss(batch), optimizer_g, is_last)
+            self.generator_updates += is_last
+            if is_last:
                 self.update_ema(self.images_seen + self.num_images(batch))
-
-    def _window_ends(self) -> bool:
-        """Tell whether this batch is the last of its accumulation window; it is a function of its number alone."""
-        per_epoch = self.trainer.num_training_batches
-        place = self.batches_seen % int(per_epoch) if per_epoch < float("inf") else self.batches_seen
-        return (place + 1) % self.accumulate_grad_batches == 0 or place + 1 == per_epoch
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         """Judge real images and generated ones under the same conditions."""
-        real, cond = batch["image"], batch["cond"]
+        cond, real = batch["cond"], self._augmented(batch["image"], "real")
         with torch.no_grad():
-            fake = self.generator(self.draw_prior(len(real), "discriminator"), cond)
+            fake = self._augmented(self.generator(self.draw_prior(len(real), "discriminator"), cond), "fake")
         on_real, on_fake = self.discriminator(real, cond), self.discriminator(fake, cond)
         loss = self.loss.discriminator(on_real.logits.float(), on_fake.logits.float())
         self.losses["train/discriminator_loss"] = loss.detach()
@@ -187,7 +184,7 @@ class AdversarialModel(GenerativeModel):
         """Let the discriminator judge newly generated images."""
         cond = batch["cond"]
         fake = self.generator(self.draw_prior(len(batch["image"]), "generator"), cond)
-        judgement = self.discriminator(fake, cond)
+        judgement = self.discriminator(self._augmented(fake, "generator"), cond)
         loss = self.loss.generator(judgement.logits.float())
         self.losses["train/generator_loss"] = loss.detach()
         return loss + self._classify(judgement, cond, "generator") if self.classifier_weight else loss
@@ -198,6 +195,9 @@ class AdversarialModel(GenerativeModel):
 
     def _source(self, purpose: str) -> torch.Generator:
         return generator(run_seed(), self.global_rank, self.batches_seen, purpose, device=self.device)
+
+    def _augmented(self, image: Tensor, what: str) -> Tensor:
+        return image if self.augment is None else self.augment(image, self._source(f"augment {what}"))
 
     def _penalty(self, penalty: Penalty, real: Tensor, fake: Tensor, cond: Condition) -> Tensor:
         def critic(image: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Lightning's step counter under manual optimisation."""
+"""Lightning's step counter and accumulation windows under manual optimisation."""
 
 from __future__ import annotations
 
@@ -22,3 +22,10 @@ def count_batch(trainer: L.Trainer, *optimizers: LightningOptimizer) -> None:
     progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
     progress.increment_ready()
     progress.increment_completed()
+
+
+def window_ends(trainer: L.Trainer, batch: int, size: int) -> bool:
+    """Tell whether batch number `batch` is the last of its accumulation window; windows end with the epoch."""
+    per_epoch = trainer.num_training_batches
+    place = batch % int(per_epoch) if per_epoch < float("inf") else batch
+    return (place + 1) % size == 0 or place + 1 == per_epoch

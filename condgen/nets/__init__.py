@@ -5,6 +5,7 @@ from condgen.nets.dcgan import DCGANDiscriminator, DCGANGenerator
 from condgen.nets.ema import EMA
 from condgen.nets.layers import Judgement, NetFactory
 from condgen.nets.mlp import MLPDiscriminator, MLPGenerator
+from condgen.nets.resnet_gan import ResNetDiscriminator, ResNetGenerator
 from condgen.nets.unet import UNet
 
 __all__ = [
@@ -16,5 +17,7 @@ __all__ = [
     "MLPDiscriminator",
     "MLPGenerator",
     "NetFactory",
+    "ResNetDiscriminator",
+    "ResNetGenerator",
     "UNet",
 ]

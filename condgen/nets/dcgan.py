@@ -12,23 +12,11 @@ from condgen.nets.layers import (
     Judgement,
     append_planes,
     append_vector,
+    num_doublings,
     require_positive,
     require_routes,
 )
 from condgen.types import CondDims, Encoded, Shape
-
-
-def num_doublings(shape: Shape) -> int:
-    """Return k for a square image of 4 x 2^k pixels, k >= 1.
-
-    Raises:
-        ValueError: For any other height and width.
-    """
-    _, height, width = shape
-    doublings = (height // 4).bit_length() - 1
-    if height != width or doublings < 1 or height != 4 << doublings:
-        raise ValueError(f"DCGAN takes square images of 8, 16, 32, 64 ... pixels, got {height}x{width}")
-    return doublings
 
 
 def init_weights(module: nn.Module) -> None:

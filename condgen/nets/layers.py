@@ -1,4 +1,4 @@
-"""Pieces that several nets share: routes of the condition, conditional normalisation, the discriminator's head."""
+"""Pieces that several nets share: checks, routes of the condition, conditional normalisation, the head that judges."""
 
 from __future__ import annotations
 
@@ -36,6 +36,19 @@ def require_positive(**numbers: int | Sequence[int]) -> None:
         widths = [value] if isinstance(value, int) else list(value)
         if not widths or min(widths) < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def num_doublings(shape: Shape) -> int:
+    """Return k for a square image of 4 x 2^k pixels, k >= 1.
+
+    Raises:
+        ValueError: For any other height and width.
+    """
+    _, height, width = shape
+    doublings = (height // 4).bit_length() - 1
+    if height != width or doublings < 1 or height != 4 << doublings:
+        raise ValueError(f"images must be square, of 8, 16, 32, 64 ... pixels, got {height}x{width}")
+    return doublings
 
 
 def append_vector(x: Tensor, cond: Encoded) -> Tensor:

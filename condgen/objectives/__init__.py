@@ -20,10 +20,12 @@ from condgen.objectives.denoising import (
     Weighting,
     guided,
 )
+from condgen.objectives.diffaugment import DiffAugment
 
 __all__ = [
     "R1",
     "AdversarialLoss",
+    "DiffAugment",
     "GradientPenalty",
     "Hinge",
     "LeastSquares",

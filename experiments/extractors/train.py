@@ -2,6 +2,8 @@
 
 python experiments/extractors/train.py digits
 python experiments/extractors/train.py mnist --root FOLDER --seeds 3
+python experiments/extractors/train.py cifar10 --root FOLDER --seeds 1            # meant for a GPU
+python experiments/extractors/train.py cifar10_jpeg --root FILE --steps 20        # tries the recipe, writes nothing
 
 The seed whose weights are shipped is always 0: nothing is chosen by looking at the test split.
 """
@@ -11,15 +13,26 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import lightning as L
 import torch
 
-from condgen.data import MNIST, Digits, ImageDataModule, RandomAffine
+from condgen.data import (
+    CIFAR10,
+    CIFAR10JPEG,
+    MNIST,
+    Augmentation,
+    Digits,
+    ImageDataModule,
+    InTurn,
+    RandomAffine,
+    RandomFlip,
+)
 from condgen.metrics.extractors import WEIGHTS, save_classifier
 from condgen.models import Classifier, CosineDecay
 from condgen.nets import ConvClassifier
@@ -30,24 +43,31 @@ HERE = Path(__file__).parent
 class Recipe(NamedTuple):
     epochs: int
     batch_size: int
-    augment: RandomAffine
+    augment: Augmentation
     widths: tuple[int, ...]
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
 
+CIFAR10_RECIPE = Recipe(
+    100, 128, InTurn(RandomFlip(), RandomAffine(0.0, translate=0.125, scale=0.0)), (128, 256, 512), "bf16-mixed"
+)
 RECIPES = {
     "digits": Recipe(60, 64, RandomAffine(degrees=10, translate=0.08, scale=0.08), (32, 64)),
     "mnist": Recipe(6, 128, RandomAffine(degrees=10, translate=0.08, scale=0.08), (16, 32, 64)),
+    "cifar10": CIFAR10_RECIPE,
+    "cifar10_jpeg": CIFAR10_RECIPE,
 }
+WITH_ROOT = {"mnist": MNIST, "cifar10": CIFAR10, "cifar10_jpeg": CIFAR10JPEG}
 
 
 def make_data(name: str, root: str) -> ImageDataModule:
     recipe = RECIPES[name]
     if name == "digits":
         return Digits(batch_size=recipe.batch_size, augment=recipe.augment)
-    return MNIST(root=root, batch_size=recipe.batch_size, augment=recipe.augment)
+    return WITH_ROOT[name](root=root, batch_size=recipe.batch_size, augment=recipe.augment)
 
 
-def train(name: str, root: str, seed: int) -> tuple[Classifier, dict[str, Any]]:
+def train(name: str, root: str, seed: int, steps: int) -> tuple[Classifier, dict[str, Any]]:
     L.seed_everything(seed)
     recipe, data, start = RECIPES[name], make_data(name, root), time.time()
     data.prepare_data()
@@ -58,6 +78,8 @@ def train(name: str, root: str, seed: int) -> tuple[Classifier, dict[str, Any]]:
     )
     trainer = L.Trainer(
         max_epochs=recipe.epochs,
+        max_steps=steps,
+        precision=recipe.precision,
         check_val_every_n_epoch=recipe.epochs,
         num_sanity_val_steps=0,
         logger=False,
@@ -66,6 +88,8 @@ def train(name: str, root: str, seed: int) -> tuple[Classifier, dict[str, Any]]:
         enable_model_summary=False,
     )
     trainer.fit(model, data)
+    if steps > 0:
+        return model, {"seed": seed, "steps": trainer.global_step, "seconds": time.time() - start}
     validation = float(trainer.callback_metrics["val/accuracy"])
     trainer.test(model, data, verbose=False)
     test = float(trainer.callback_metrics["test/accuracy"])
@@ -76,15 +100,16 @@ def train(name: str, root: str, seed: int) -> tuple[Classifier, dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=RECIPES)
-    parser.add_argument("--root", default="data", help="folder of the MNIST files")
+    parser.add_argument("--root", default="data", help="where the data is, as the data module's root")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=-1, help="stop so early, score nothing and write nothing")
     args = parser.parse_args()
     rows = []
     for seed in range(args.seeds):
-        model, row = train(args.name, args.root, seed)
+        model, row = train(args.name, args.root, seed, args.steps)
         rows.append(row)
         print(row, flush=True)
-        if seed == 0:
+        if seed == 0 and args.steps < 0:
             card = {
                 "name": args.name,
                 "data": f"{args.name}, training split",
@@ -96,9 +121,11 @@ def main() -> None:
             }
             WEIGHTS.mkdir(exist_ok=True)
             save_classifier(model.net, WEIGHTS / f"{args.name}.safetensors", card)
+    if args.steps > 0:
+        return
     accuracies = [row["test_accuracy"] for row in rows]
     summary = {
-        "recipe": {**RECIPES[args.name]._asdict(), "augment": vars(RECIPES[args.name].augment)},
+        "recipe": {**RECIPES[args.name]._asdict(), "augment": asdict(RECIPES[args.name].augment)},
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "test_accuracy_mean": mean(accuracies),
