@@ -10,14 +10,42 @@ from condgen.objectives.adversarial import (
     Penalty,
     Wasserstein,
 )
+from condgen.objectives.elbo import (
+    WeightedELBO,
+    bits_per_dim,
+    elbo,
+    importance_weighted_bound,
+    kl_standard_normal,
+    reparameterise,
+)
+from condgen.objectives.likelihood import (
+    Bernoulli,
+    DiscretisedLogistic,
+    Gaussian,
+    LearnedGaussian,
+    Likelihood,
+    log_normal,
+)
 
 __all__ = [
     "R1",
     "AdversarialLoss",
+    "Bernoulli",
+    "DiscretisedLogistic",
+    "Gaussian",
     "GradientPenalty",
     "Hinge",
+    "LearnedGaussian",
     "LeastSquares",
+    "Likelihood",
     "NonSaturating",
     "Penalty",
     "Wasserstein",
+    "WeightedELBO",
+    "bits_per_dim",
+    "elbo",
+    "importance_weighted_bound",
+    "kl_standard_normal",
+    "log_normal",
+    "reparameterise",
 ]
