@@ -45,10 +45,7 @@ def test_bernoulli_is_that_of_torch_on_black_and_white() -> None:
 
 def test_bernoulli_of_grey_is_the_mean_over_binarisations() -> None:
     image, params = torch.full((1, 1, 1, 1), 0.2), torch.full((1, 1, 1, 1), 0.7)
-    white, black = (
-        Bernoulli().log_prob(torch.ones_like(image), params),
-        Bernoulli().log_prob(-torch.ones_like(image), params),
-    )
+    white, black = (Bernoulli().log_prob(torch.full_like(image, colour), params) for colour in (1.0, -1.0))
     torch.testing.assert_close(Bernoulli().log_prob(image, params), 0.6 * white + 0.4 * black)
 
 
@@ -85,7 +82,7 @@ def test_the_256_levels_have_mass_one(location: float, log_scale: float) -> None
 
 
 def test_discretised_logistic_is_the_naive_difference() -> None:
-    params = torch.stack([torch.linspace(-1.2, 1.2, 256), torch.linspace(-3.0, 0.0, 256)], dim=1).view(256, 2, 1, 1)
+    params = torch.stack([torch.linspace(-1.2, 1.2, 256), torch.linspace(-2.0, 0.0, 256)], dim=1).view(256, 2, 1, 1)
     image = LEVELS[torch.randperm(256)].view(256, 1, 1, 1)
     x, location, scale = image.double(), params[:, :1].double(), params[:, 1:].double().exp()
     upper = torch.where(x > 0.999, 1.0, torch.sigmoid((x + 1 / 255 - location) / scale))
@@ -103,7 +100,7 @@ def test_discretised_logistic_has_finite_gradients_at_extremes() -> None:
 
 @each_likelihood
 def test_means_and_draws_are_images_and_agree(likelihood: Likelihood) -> None:
-    params = params_for(likelihood, 3, 2, 4, 4) * 0.5
+    params = params_for(likelihood, 3, 2, 4, 4) * 0.3
     if likelihood.parameters == 2:
         params[:, 2:] -= 3.0
     mean = likelihood.mean(params)
@@ -183,7 +180,7 @@ def test_senseless_deviations_are_refused() -> None:
 
 
 def linear_gaussian(draws: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Log-weights (draws, N) and exact log p(x) (N,) of x = A z + 0.5 noise, with a posterior that is a little wrong."""
+    """Log-weights (draws, N) and exact log p(x) (N,) of x = A z + 0.5 noise, with a posterior a little off."""
     source = torch.Generator().manual_seed(seed)
     weight = torch.randn(3, 2, generator=torch.Generator().manual_seed(7))
     x = torch.randn(40, 3, generator=torch.Generator().manual_seed(8))

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from condgen.nets.dcgan import init_weights
+from condgen.nets.joint import JointLinear
 from condgen.nets.layers import (
     ConditionalBatchNorm2d,
-    append_vector,
     require_positive,
     require_routes,
 )
@@ -64,20 +64,19 @@ class ConvEncoder(nn.Module):
         features = widths[-1] * (shape[1] >> halvings) * (shape[2] >> halvings)
         self.latent_dim = latent_dim
         self.downs = nn.Sequential(*layers, nn.Flatten())
-        self.joint = nn.Sequential(nn.Linear(features + dims.vector, hidden), nn.SiLU(inplace=True))
+        self.joint = JointLinear(features, dims, hidden)
         self.head = nn.Linear(hidden, 2 * latent_dim)
 
     def forward(self, image: Tensor, cond: Encoded) -> tuple[Tensor, Tensor]:
         """Map images (N, C, H, W) in [-1, 1] to mu and logvar, (N, latent_dim) each."""
-        mu, logvar = self.head(self.joint(append_vector(self.downs(image), cond))).chunk(2, dim=1)
+        mu, logvar = self.head(F.silu(self.joint(self.downs(image), cond))).chunk(2, dim=1)
         return mu, logvar
 
 
 class ConvDecoder(nn.Module):
     """Latent variable and condition -> small map -> doubled by transposed convolutions -> likelihood's parameters.
 
-    The condition enters beside z, and chooses gain and bias of each batch normalisation. Its first weights are larger
-    than those of z, so that the decoder takes the class from the condition early on, and leaves the style to z.
+    The condition enters beside z, and chooses gain and bias of each batch normalisation.
 
     Args:
         shape: Shape of the parameters (C, H, W), H and W even, at least 6.
@@ -97,10 +96,7 @@ class ConvDecoder(nn.Module):
         widths = [width * min(8, 2**i) for i in reversed(range(halvings))]
         self.latent_dim = latent_dim
         self.map_shape = (widths[0], shape[1] >> halvings, shape[2] >> halvings)
-        self.from_z = nn.Linear(latent_dim, hidden)
-        self.from_cond = nn.Linear(dims.vector, hidden, bias=False) if dims.vector else None
-        if self.from_cond is not None:
-            nn.init.normal_(self.from_cond.weight)
+        self.joint = JointLinear(latent_dim, dims, hidden)
         self.stem = nn.Linear(hidden, self.map_shape[0] * self.map_shape[1] * self.map_shape[2])
         self.norms = nn.ModuleList(ConditionalBatchNorm2d(channels, dims) for channels in widths)
         self.ups = nn.ModuleList(
@@ -110,10 +106,7 @@ class ConvDecoder(nn.Module):
 
     def forward(self, z: Tensor, cond: Encoded) -> Tensor:
         """Map z (N, latent_dim) to raw parameters (N, C, H, W)."""
-        joint = self.from_z(z)
-        if self.from_cond is not None:
-            joint = joint + self.from_cond(cond.vector)
-        x: Tensor = self.stem(F.silu(joint)).unflatten(1, self.map_shape)
+        x: Tensor = self.stem(F.silu(self.joint(z, cond))).unflatten(1, self.map_shape)
         for norm, up in zip(self.norms, self.ups, strict=True):
             x = up(torch.relu(norm(x, cond)))
         return x

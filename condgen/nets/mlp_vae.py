@@ -8,13 +8,14 @@ from math import prod
 
 from torch import Tensor, nn
 
-from condgen.nets.layers import append_vector, require_positive, require_routes
+from condgen.nets.joint import JointLinear
+from condgen.nets.layers import require_positive, require_routes
 from condgen.types import CondDims, Encoded, Shape
 
 
 def hidden_layers(widths: Sequence[int]) -> nn.Sequential:
-    """Return linear layers between the given widths, each followed by SiLU."""
-    layers: list[nn.Module] = []
+    """Return SiLU, and linear layers between the given widths, each followed by SiLU."""
+    layers: list[nn.Module] = [nn.SiLU(inplace=True)]
     for width_in, width_out in pairwise(widths):
         layers += [nn.Linear(width_in, width_out), nn.SiLU(inplace=True)]
     return nn.Sequential(*layers)
@@ -37,12 +38,13 @@ class MLPEncoder(nn.Module):
         require_routes(self, dims, "vector")
         require_positive(latent_dim=latent_dim, hidden=hidden)
         self.latent_dim = latent_dim
-        self.layers = hidden_layers((prod(shape) + dims.vector, *hidden))
+        self.joint = JointLinear(prod(shape), dims, hidden[0])
+        self.layers = hidden_layers(hidden)
         self.head = nn.Linear(hidden[-1], 2 * latent_dim)
 
     def forward(self, image: Tensor, cond: Encoded) -> tuple[Tensor, Tensor]:
         """Map images (N, C, H, W) in [-1, 1] to mu and logvar, (N, latent_dim) each."""
-        mu, logvar = self.head(self.layers(append_vector(image.flatten(1), cond))).chunk(2, dim=1)
+        mu, logvar = self.head(self.layers(self.joint(image.flatten(1), cond))).chunk(2, dim=1)
         return mu, logvar
 
 
@@ -64,10 +66,11 @@ class MLPDecoder(nn.Module):
         require_positive(latent_dim=latent_dim, hidden=hidden)
         self.shape = tuple(shape)
         self.latent_dim = latent_dim
-        self.layers = hidden_layers((latent_dim + dims.vector, *hidden))
+        self.joint = JointLinear(latent_dim, dims, hidden[0])
+        self.layers = hidden_layers(hidden)
         self.head = nn.Linear(hidden[-1], prod(shape))
 
     def forward(self, z: Tensor, cond: Encoded) -> Tensor:
         """Map z (N, latent_dim) to raw parameters (N, C, H, W)."""
-        params: Tensor = self.head(self.layers(append_vector(z, cond))).unflatten(1, self.shape)
+        params: Tensor = self.head(self.layers(self.joint(z, cond))).unflatten(1, self.shape)
         return params
