@@ -1,10 +1,19 @@
 """What happens beside training: scores, pictures, checkpoints, progress."""
 
 from condgen.callbacks.checkpoint import Checkpoint
+from condgen.callbacks.evaluate_likelihood import EvaluateLikelihood
 from condgen.callbacks.evaluate_samples import EvaluateSamples
 from condgen.callbacks.predictions import WritePredictions
 from condgen.callbacks.progress import RunProgress
 from condgen.callbacks.run_folder import run_folder
 from condgen.callbacks.sample_grid import SampleGrid
 
-__all__ = ["Checkpoint", "EvaluateSamples", "RunProgress", "SampleGrid", "WritePredictions", "run_folder"]
+__all__ = [
+    "Checkpoint",
+    "EvaluateLikelihood",
+    "EvaluateSamples",
+    "RunProgress",
+    "SampleGrid",
+    "WritePredictions",
+    "run_folder",
+]

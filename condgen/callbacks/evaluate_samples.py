@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,14 +12,13 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from condgen import __version__
 from condgen.callbacks.run_folder import run_folder
-from condgen.callbacks.score_report import score_table, weights_hash
+from condgen.callbacks.score_report import add_to_report, score_table, shared_protocol
 from condgen.data import ImageDataModule
 from condgen.metrics import ClassifierExtractor, Evaluator, Features, Score
 from condgen.models import GenerativeModel
 from condgen.pixels import to_uint8
-from condgen.seeding import generator, run_seed, share
+from condgen.seeding import generator, share
 from condgen.types import Batch, Condition
 
 
@@ -133,7 +131,7 @@ class EvaluateSamples(L.Callback):
             protocol = self._protocol(trainer, model, split, seconds)
             reference = self._score_training_images(trainer, split, real, model.device)
             self.result = self._result(scores, reference, protocol)
-            self._report(run_folder(trainer), trainer.is_global_zero)
+            self._report(run_folder(trainer), trainer.is_global_zero, shared_protocol(trainer, model, split))
 
     def conditions(self, model: GenerativeModel, index: Tensor) -> Condition:
         """Return the conditions of samples `index` (N,): the classes in turn."""
@@ -173,35 +171,23 @@ class EvaluateSamples(L.Callback):
         n_training_images = len(data.images("train")) if isinstance(data, ImageDataModule) else 0
         mine = torch.tensor(sum(len(part.features) for part in self._real[split]), device=model.device)
         return {
-            "data": type(data).__name__,
-            "split": split,
+            **shared_protocol(trainer, model, split),
             "n_real": int(trainer.strategy.reduce(mine, reduce_op="sum")),
             "n_samples": self.n_samples,
             "n_training_images": min(self.n_samples, n_training_images),
             "classes": "uniform" if "label" in model.cond_spec else None,
             "seeds": [self.first_seed, self.first_seed + self.n_samples - 1],
             **self.evaluator.protocol,
-            "model": type(model).__name__,
-            "ema": model.averaged,
-            "sampler": model.sampler_card,
-            "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
-            "weights_sha256": weights_hash(model),
-            "run_seed": run_seed(),
-            "images_seen": model.images_seen,
-            "processes": trainer.world_size,
-            "device": model.device.type,
-            "threads": torch.get_num_threads(),
-            "condgen": __version__,
-            "torch": torch.__version__,
             "seconds": round(seconds, 3),
         }
 
-    def _report(self, folder: Path, write: bool) -> None:
+    def _report(self, folder: Path, write: bool, shared: dict[str, Any]) -> None:
         if not write or self.result is None:
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "metrics.json").write_text(json.dumps(self.result, indent=2) + "\n")
-        Console().print(score_table(self.result))
+        add_to_report(folder, self.result, shared)
+        protocol = self.result["protocol"]
+        title = f"{protocol['n_samples']} samples against {protocol['n_real']} {protocol['split']} images"
+        Console().print(score_table(self.result["scores"], title))
 
 
 def join(parts: list[Features]) -> Features:

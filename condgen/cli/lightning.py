@@ -23,15 +23,22 @@ import condgen.models
 import condgen.nets
 import condgen.objectives
 import condgen.processes  # noqa: F401 - so that classes can be named without their module
-from condgen.callbacks import Checkpoint, EvaluateSamples, RunProgress, SampleGrid, WritePredictions
+from condgen.callbacks import (
+    Checkpoint,
+    EvaluateLikelihood,
+    EvaluateSamples,
+    RunProgress,
+    SampleGrid,
+    WritePredictions,
+)
 from condgen.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
-from condgen.cli.errors import RunError, UserError, nearest
+from condgen.cli.callbacks import check_monitor, suited_to
+from condgen.cli.errors import RunError, UserError
 from condgen.cli.explain import explain
 from condgen.cli.files import is_first_process, new_run_folder
 from condgen.cli.includes import expand_includes
 from condgen.cli.trainer_flags import check_trainer, strategy_for
 from condgen.data import ImageDataModule
-from condgen.models import GenerativeModel
 
 LINKED = ("image_shape", "cond_spec")
 RUN_FOLDER = "CONDGEN_RUN_FOLDER"
@@ -50,6 +57,7 @@ class CLI(LightningCLI):
         parser.add_lightning_class_args(Checkpoint, "checkpoint")
         parser.add_lightning_class_args(SampleGrid, "grid")
         parser.add_lightning_class_args(EvaluateSamples, "evaluation")
+        parser.add_lightning_class_args(EvaluateLikelihood, "likelihood")
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
         parser.set_defaults({"seed_everything": 0})
@@ -112,13 +120,12 @@ class CLI(LightningCLI):
             raise
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[L.Callback]) -> L.Trainer:
-        if not isinstance(self.model, GenerativeModel):
-            callbacks = [c for c in callbacks if not isinstance(c, EvaluateSamples | SampleGrid)]
+        callbacks = suited_to(self.model, callbacks)
         if config.get("enable_progress_bar") is not False:
             callbacks.append(RunProgress())
         if config.get("enable_checkpointing") is False:
             callbacks = [c for c in callbacks if not isinstance(c, Checkpoint)]
-        check_monitor(callbacks)
+        check_monitor(self.model, callbacks)
         trainer: L.Trainer = super()._instantiate_trainer(config, [*callbacks, WritePredictions()])
         return trainer
 
@@ -132,19 +139,6 @@ class SaveConfig(SaveConfigCallback):
             parser.dump_header = [*(parser.dump_header or []), f"checkpoint: {config.ckpt_path}"]
             config.ckpt_path = None
         super().__init__(parser, config, **kwargs)
-
-
-def check_monitor(callbacks: list[L.Callback]) -> None:
-    """Refuse to rank checkpoints by a score that is never measured."""
-    scores = [
-        f"val/{name}" for c in callbacks if isinstance(c, EvaluateSamples) and c.evaluator
-        for name in c.evaluator.score_names
-    ]  # fmt: skip
-    for callback in callbacks:
-        if isinstance(callback, Checkpoint) and scores and callback.monitor not in (None, *scores):
-            raise UserError(
-                f"checkpoint.monitor: no score {callback.monitor!r}{nearest(str(callback.monitor), scores)}"
-            )
 
 
 def shared_run_folder(root: str, name: str, suffix: str) -> Path:

@@ -4,17 +4,25 @@ from condgen.models.adversarial import AdversarialModel
 from condgen.models.base import GenerativeModel
 from condgen.models.classifier import Classifier
 from condgen.models.ddpm import DDPM
+from condgen.models.decoding import DecoderSampler
 from condgen.models.gans import CGAN, DCGAN
+from condgen.models.protocols import BoundsLikelihood, Encodes, Reconstructs
 from condgen.models.schedule import CosineDecay, LinearDecay, Schedule
+from condgen.models.vae import VAE
 
 __all__ = [
     "CGAN",
     "DCGAN",
     "DDPM",
+    "VAE",
     "AdversarialModel",
+    "BoundsLikelihood",
     "Classifier",
     "CosineDecay",
+    "DecoderSampler",
+    "Encodes",
     "GenerativeModel",
     "LinearDecay",
+    "Reconstructs",
     "Schedule",
 ]

@@ -21,14 +21,35 @@ from condgen.objectives.denoising import (
     guided,
 )
 from condgen.objectives.diffaugment import DiffAugment
+from condgen.objectives.elbo import (
+    WeightedELBO,
+    bits_per_dim,
+    elbo,
+    importance_weighted_bound,
+    kl_standard_normal,
+    reparameterise,
+)
+from condgen.objectives.likelihood import (
+    Bernoulli,
+    DiscretisedLogistic,
+    Gaussian,
+    LearnedGaussian,
+    Likelihood,
+    log_normal,
+)
 
 __all__ = [
     "R1",
     "AdversarialLoss",
+    "Bernoulli",
     "DiffAugment",
+    "DiscretisedLogistic",
+    "Gaussian",
     "GradientPenalty",
     "Hinge",
+    "LearnedGaussian",
     "LeastSquares",
+    "Likelihood",
     "MinSNR",
     "NonSaturating",
     "Penalty",
@@ -38,6 +59,13 @@ __all__ = [
     "Prediction",
     "Simple",
     "Wasserstein",
+    "WeightedELBO",
     "Weighting",
+    "bits_per_dim",
+    "elbo",
     "guided",
+    "importance_weighted_bound",
+    "kl_standard_normal",
+    "log_normal",
+    "reparameterise",
 ]

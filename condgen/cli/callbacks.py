@@ -1,0 +1,40 @@
+"""Which callbacks a run has, and what it can rank its checkpoints by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import lightning as L
+
+from condgen.callbacks import Checkpoint, EvaluateLikelihood, EvaluateSamples, SampleGrid
+from condgen.cli.errors import UserError, nearest
+from condgen.models import BoundsLikelihood, GenerativeModel
+
+
+def suited_to(model: L.LightningModule, callbacks: list[L.Callback]) -> list[L.Callback]:
+    """Leave out what the model has no use for: samples of a classifier, the likelihood of a GAN."""
+    useless: tuple[type[L.Callback], ...] = ()
+    if not isinstance(model, GenerativeModel):
+        useless += (EvaluateSamples, SampleGrid)
+    if not isinstance(model, BoundsLikelihood):
+        useless += (EvaluateLikelihood,)
+    return [callback for callback in callbacks if not isinstance(callback, useless)]
+
+
+def check_monitor(model: L.LightningModule, callbacks: list[L.Callback]) -> None:
+    """Refuse to rank checkpoints by a score that is never measured."""
+    scores = [f"val/{name}" for name in score_names(model, callbacks)]
+    for callback in callbacks:
+        if isinstance(callback, Checkpoint) and scores and callback.monitor not in (None, *scores):
+            raise UserError(
+                f"checkpoint.monitor: no score {callback.monitor!r}{nearest(str(callback.monitor), scores)}"
+            )
+
+
+def score_names(model: L.LightningModule, callbacks: list[L.Callback]) -> Iterator[str]:
+    """Name the scores that are measured at each validation of `fit`."""
+    for callback in callbacks:
+        if isinstance(callback, EvaluateSamples) and callback.evaluator:
+            yield from callback.evaluator.score_names
+        if isinstance(callback, EvaluateLikelihood) and isinstance(model, BoundsLikelihood):
+            yield callback.score_name("elbo", model.likelihood_unit)
