@@ -136,3 +136,28 @@ def test_scores_during_fit_use_the_same_path(make_trainer: Callable[..., L.Train
 def test_senseless_numbers_of_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="n_samples must be at least 2, got 1"):
         EvaluateSamples(None, n_samples=1)
+
+
+def test_raw_weights_training_images_and_cas_by_choice(digits: Digits, make_trainer: Callable[..., L.Trainer]) -> None:
+    model = small_cgan(digits)
+    make_trainer(max_steps=5).fit(model, digits)
+
+    def scores(n_samples: int = 100, **settings: bool) -> tuple[EvaluateSamples, dict[str, dict[str, float]]]:
+        callback = EvaluateSamples(DigitsExtractor(), n_samples=n_samples, subset_size=60, **settings)
+        make_trainer(callbacks=[callback]).test(model, digits, verbose=False)
+        assert callback.result is not None
+        return callback, callback.result["scores"]
+
+    averaged, with_average = scores()
+    raw, with_raw = scores(raw=True, reference=False)
+    assert averaged.result["protocol"]["ema"] is True  # type: ignore[index]
+    assert raw.result["protocol"]["ema"] is False  # type: ignore[index]
+    assert with_average["fd_digits"]["value"] != with_raw["fd_digits"]["value"]
+    assert "training_images" in with_average["fd_digits"]
+    assert "training_images" not in with_raw["fd_digits"]
+    assert "cas" not in with_raw
+    trained_on = scores(600, cas=True)[1]["cas"]
+    assert trained_on["value"] < 0.5 < 0.6 < trained_on["training_images"]
+    callback = EvaluateSamples(DigitsExtractor(), n_samples=100, subset_size=60, raw=True)
+    make_trainer(max_steps=6, callbacks=[callback]).fit(model, digits)
+    assert model.raw is False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -15,11 +15,13 @@ from torch import Tensor
 from condgen.callbacks.run_folder import run_folder
 from condgen.callbacks.score_report import add_to_report, score_table, shared_protocol
 from condgen.data import ImageDataModule
-from condgen.metrics import ClassifierExtractor, Evaluator, Features, Score
+from condgen.metrics import ClassifierExtractor, Evaluator, Features, Score, classification_accuracy_score
 from condgen.models import GenerativeModel
 from condgen.pixels import to_uint8
 from condgen.seeding import generator, share
 from condgen.types import Batch, Condition
+
+EvaluationSplit = Literal["validation", "test"]
 
 
 class EvaluateSamples(L.Callback):
@@ -33,6 +35,10 @@ class EvaluateSamples(L.Callback):
         n_samples: Number of samples.
         subset_size: Images per draw of precision, recall, density and coverage; null for as many as are real.
         first_seed: Seed of the first sample.
+        raw: In `validate` and `test`, sample with the raw weights though there are averaged ones.
+        reference: In `validate` and `test`, score training images too.
+        cas: In `validate` and `test`, train the extractor's net from scratch on the samples and report its accuracy on
+            the split (Ravuri & Vinyals 2019). Takes minutes, and one process.
     """
 
     def __init__(
@@ -41,6 +47,9 @@ class EvaluateSamples(L.Callback):
         n_samples: int = 5000,
         subset_size: int | None = None,
         first_seed: int = 0,
+        raw: bool = False,
+        reference: bool = True,
+        cas: bool = False,
     ) -> None:
         super().__init__()
         if n_samples < 2:
@@ -48,13 +57,20 @@ class EvaluateSamples(L.Callback):
         self.evaluator = Evaluator(extractor, subset_size) if extractor is not None else None
         self.n_samples = n_samples
         self.first_seed = first_seed
+        self.raw = raw
+        self.reference = reference
+        self.cas = cas
         self.result: dict[str, Any] | None = None
         self._real: dict[str, list[Features]] = {}
         self._complete: set[str] = set()
         self._reference: dict[str, dict[str, Score]] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Forget the real images of an earlier run."""
+        """Forget the real images of an earlier run, and choose the weights that sample."""
+        if self.cas and trainer.world_size > 1:
+            raise ValueError(f"evaluation.cas takes one process, got {trainer.world_size}")
+        if isinstance(pl_module, GenerativeModel):
+            pl_module.raw = self.raw and stage in ("validate", "test")
         self._real.clear()
         self._complete.clear()
         self._reference.clear()
@@ -108,7 +124,7 @@ class EvaluateSamples(L.Callback):
         """Score samples against the test split."""
         self._evaluate(trainer, pl_module, "test", "test")
 
-    def _evaluate(self, trainer: L.Trainer, model: L.LightningModule, split: str, prefix: str) -> None:
+    def _evaluate(self, trainer: L.Trainer, model: L.LightningModule, split: EvaluationSplit, prefix: str) -> None:
         evaluator = self.evaluator
         if evaluator is None or trainer.sanity_checking or not isinstance(model, GenerativeModel):
             return
@@ -118,8 +134,8 @@ class EvaluateSamples(L.Callback):
         real, start = join(self._real[split]), time.perf_counter()
         index = share(self.n_samples, trainer.global_rank, trainer.world_size)
         cond = self.conditions(model, index)
-        fake = self._extract(to_uint8(model.sample(cond, seeds=index + self.first_seed)), cond)
-        scores = evaluator.score(real, fake)
+        pixels = to_uint8(model.sample(cond, seeds=index + self.first_seed))
+        scores = evaluator.score(real, self._extract(pixels, cond))
         seconds = time.perf_counter() - start
         values = {f"{prefix}/{name}": score.value for name, score in scores.items()}
         model.log_metrics(values)
@@ -129,7 +145,8 @@ class EvaluateSamples(L.Callback):
             model.print(f"{split} at {model.images_seen:,} images  {line}")
         if trainer.state.fn in ("validate", "test"):
             protocol = self._protocol(trainer, model, split, seconds)
-            reference = self._score_training_images(trainer, split, real, model.device)
+            scores |= self._train_on(trainer, split, pixels, cond)
+            reference = self._score_training_images(trainer, split, real, model.device) if self.reference else {}
             self.result = self._result(scores, reference, protocol)
             self._report(run_folder(trainer), trainer.is_global_zero, shared_protocol(trainer, model, split))
 
@@ -140,7 +157,7 @@ class EvaluateSamples(L.Callback):
         return {"label": index % len(model.cond_spec["label"]["names"])}
 
     def _score_training_images(
-        self, trainer: L.Trainer, split: str, real: Features, device: torch.device
+        self, trainer: L.Trainer, split: EvaluationSplit, real: Features, device: torch.device
     ) -> dict[str, Score]:
         """Score random training images in place of samples; once per split."""
         data = getattr(trainer, "datamodule", None)
@@ -150,8 +167,27 @@ class EvaluateSamples(L.Callback):
             train = data.images("train")
             chosen = torch.randperm(len(train), generator=generator("reference"))[: self.n_samples]
             rows = train.take(chosen[share(len(chosen), trainer.global_rank, trainer.world_size)])
-            self._reference[split] = self.evaluator.score(real, self._extract(rows.pixels.to(device), rows.cond))
+            pixels = rows.pixels.to(device)
+            scores = self.evaluator.score(real, self._extract(pixels, rows.cond))
+            self._reference[split] = scores | self._train_on(trainer, split, pixels, rows.cond)
         return self._reference[split]
+
+    def _train_on(
+        self, trainer: L.Trainer, split: EvaluationSplit, pixels: Tensor, cond: Condition
+    ) -> dict[str, Score]:
+        """Return the classification accuracy score of uint8 images, if it is asked for."""
+        data = getattr(trainer, "datamodule", None)
+        if not self.cas or self.evaluator is None:
+            return {}
+        if not isinstance(data, ImageDataModule) or "label" not in cond:
+            raise ValueError("evaluation.cas needs one of condgen's data modules, with labels")
+        real, net = data.images(split), self.evaluator.extractor.new_net
+        label, real_pixels = cond["label"].to(pixels.device), real.pixels.to(pixels.device)
+        classes = self.evaluator.extractor.num_classes
+        value = classification_accuracy_score(
+            pixels, label, real_pixels, real.cond["label"].to(pixels.device), num_classes=classes, net=net
+        )
+        return {"cas": Score(value, "higher")}
 
     # ------------------------------------------------------------------ report
 

@@ -54,7 +54,11 @@ def classification_accuracy_score(
     if len(images) < 2 or epochs < 1:
         raise ValueError(f"a classifier needs at least 2 images and 1 epoch, got {len(images)} and {epochs}")
     device = images.device
-    with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),  # the Trainer's test loop has turned it off
+        torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type),
+    ):
         seed_torch(derive("cas", seed), device)
         classifier = net(shape, num_classes).to(device)
         fit(classifier, images, label.long().to(device), epochs, seed)

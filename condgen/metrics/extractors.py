@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ class ClassifierExtractor(nn.Module):
         name: Suffix of the distances measured on its features, as in `fd_<name>`.
         sha256: Hash of the file's bytes.
         card: What the file says of itself: training data, accuracy on its test split.
+        new_net: Factory of its net, untrained.
 
     Args:
         path: The file, as `save_classifier` writes it.
@@ -50,6 +52,7 @@ class ClassifierExtractor(nn.Module):
         self.name: str = self.card["name"]
         self.sha256 = sha256(content).hexdigest()
         self.num_classes: int = self.card["num_classes"]
+        self.new_net = partial(ConvClassifier, **self.card["net"])
         self.net = net.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> ClassifierExtractor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm as spectrally_normalised
 
 from condgen.nets.layers import (
     ConditionalBatchNorm2d,
@@ -12,6 +11,7 @@ from condgen.nets.layers import (
     Judgement,
     append_planes,
     append_vector,
+    normalise_spectrally,
     num_doublings,
     require_positive,
     require_routes,
@@ -116,9 +116,7 @@ class DCGANDiscriminator(nn.Module):
             self.layers.apply(init_weights)
         self.head = Head(self.feature_dim, dims, projection)
         if spectral_norm:
-            for module in self.modules():
-                if isinstance(module, nn.Conv2d | nn.Linear):
-                    spectrally_normalised(module)
+            normalise_spectrally(self)
 
     def forward(self, image: Tensor, cond: Encoded) -> Judgement:
         """Judge images (N, C, H, W) in [-1, 1]."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from condgen.types import CondDims, Encoded, Shape
 
@@ -62,6 +63,13 @@ def append_planes(x: Tensor, cond: Encoded) -> Tensor:
         return x
     planes = cond.vector.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
     return torch.cat([x, planes], dim=1)
+
+
+def normalise_spectrally(net: nn.Module) -> None:
+    """Divide each weight of a net's convolutions and linear layers by its spectral norm (Miyato et al. 2018)."""
+    for module in list(net.modules()):
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            spectral_norm(module)
 
 
 class ConditionalBatchNorm2d(nn.Module):

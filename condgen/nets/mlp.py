@@ -9,7 +9,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from condgen.nets.layers import Head, Judgement, append_vector, require_positive, require_routes
+from condgen.nets.layers import Head, Judgement, append_vector, normalise_spectrally, require_positive, require_routes
 from condgen.types import CondDims, Encoded, Shape
 
 
@@ -60,6 +60,7 @@ class MLPDiscriminator(nn.Module):
         hidden: Widths of the hidden layers.
         dropout: Probability of dropping a hidden unit.
         projection: Use the condition in a projection term, not by concatenation with the image.
+        spectral_norm: Divide each weight by its spectral norm (Miyato et al. 2018).
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class MLPDiscriminator(nn.Module):
         hidden: Sequence[int] = (512, 256),
         dropout: float = 0.3,
         projection: bool = False,
+        spectral_norm: bool = False,
     ) -> None:
         super().__init__()
         require_routes(self, dims, "vector")
@@ -81,6 +83,8 @@ class MLPDiscriminator(nn.Module):
             layers += [nn.Linear(width_in, width_out), nn.LeakyReLU(0.2, inplace=True), nn.Dropout(dropout)]
         self.layers = nn.Sequential(*layers)
         self.head = Head(self.feature_dim, dims, projection)
+        if spectral_norm:
+            normalise_spectrally(self)
 
     def forward(self, image: Tensor, cond: Encoded) -> Judgement:
         """Judge images (N, C, H, W) in [-1, 1]."""

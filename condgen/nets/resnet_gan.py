@@ -8,12 +8,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import spectral_norm as spectrally_normalised
 
 from condgen.nets.layers import (
     ConditionalBatchNorm2d,
     Head,
     Judgement,
+    normalise_spectrally,
     num_doublings,
     require_positive,
     require_routes,
@@ -94,9 +94,7 @@ class ResNetDiscriminator(nn.Module):
         self.head = Head(self.feature_dim, dims, projection)
         init_glorot(self)
         if spectral_norm:
-            for module in self.modules():
-                if isinstance(module, nn.Conv2d | nn.Linear):
-                    spectrally_normalised(module)
+            normalise_spectrally(self)
 
     def forward(self, image: Tensor, cond: Encoded) -> Judgement:
         """Judge images (N, C, H, W) in [-1, 1]."""

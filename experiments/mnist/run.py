@@ -1,0 +1,127 @@
+"""Train all families on MNIST, score them, and write the results, row by row.
+
+python -m experiments.mnist.run --root FOLDER [--models dcgan,vae] [--seeds 0,1,2] [--commit]
+
+A row is one model and one seed; rows that results.json holds already are skipped, so an interrupted run goes on where
+it stopped. Writes results.json, results.md, grids/ and guidance.png beside this file, and the table into README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from experiments.mnist.reference import measure_reference
+from experiments.mnist.tables import main_table, plot_guidance, report
+from experiments.results import ROOT, into_readme, machine, write_json
+
+HERE = Path(__file__).parent
+MODELS = ("cgan", "dcgan", "vae", "ddpm")
+FEW = 2000
+GUIDANCE = (0.0, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
+
+
+def condgen(verb: str, *args: str) -> None:
+    subprocess.run([sys.executable, "-m", "condgen", verb, *args], check=True, cwd=ROOT)
+
+
+def newest(runs: Path, name: str, suffix: str = "") -> Path:
+    return max(path for path in (runs / name).iterdir() if path.name.endswith(suffix))
+
+
+def train(model: str, seed: int, root: str, runs: Path) -> tuple[Path, float]:
+    name, start = f"mnist-{model}-{seed}", time.perf_counter()
+    config = str(HERE / f"{model}.yaml")
+    condgen("fit", "-c", config, "--data.root", root, "--seed_everything", str(seed), "--runs", str(runs),
+            "--name", name)  # fmt: skip
+    return newest(runs, name), (time.perf_counter() - start) / 60
+
+
+def test(run: Path, runs: Path, name: str, *args: str) -> dict[str, Any]:
+    condgen("test", "-c", str(run), "--ckpt_path", str(run), "--runs", str(runs), "--name", name, *args)
+    folder = newest(runs, name, "-test")
+    found: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    if (folder / "reconstructions.png").is_file():
+        shutil.copy(folder / "reconstructions.png", HERE / "grids" / f"{name}-reconstructions.png")
+    return found
+
+
+def scores_of(result: dict[str, Any], reference: dict[str, Any]) -> dict[str, float]:
+    scores = {name: row["value"] for name, row in result["scores"].items()}
+    return scores | {"fd_mnist_floor": reference["fd_mnist_floor"]["mean"]}
+
+
+def make_row(model: str, seed: int, root: str, runs: Path, reference: dict[str, Any]) -> dict[str, Any]:
+    run, minutes = train(model, seed, root, runs)
+    name = f"mnist-{model}-{seed}-scores"
+    best = test(run, runs, name, "--evaluation.cas", "true", "--evaluation.reference", "false")
+    few = ("--evaluation.reference", "false", "--evaluation.n_samples", str(FEW), "--likelihood.n_images", "1")
+    raw = test(run, runs, f"{name}-raw", *few, "--evaluation.raw", "true")
+    averaged = test(run, runs, f"{name}-few", *few)
+    shutil.copy(max((run / "samples").iterdir()), HERE / "grids" / f"{model}-{seed}.png")
+    row = {
+        "model": model,
+        "seed": seed,
+        "train_minutes": round(minutes, 2),
+        "images_seen": best["protocol"]["images_seen"],
+        "sample_seconds": best["protocol"]["seconds"],
+        "scores": scores_of(best, reference),
+        f"raw_scores_{FEW}": scores_of(raw, reference),
+        f"averaged_scores_{FEW}": scores_of(averaged, reference),
+        "protocol": best["protocol"],
+    }
+    if model == "ddpm" and seed == 0:
+        row[f"guidance_{FEW}"] = [
+            {"guidance": scale}
+            | scores_of(test(run, runs, f"{name}-g{scale}", *few, "--model.sampler.guidance", str(scale)), reference)
+            for scale in GUIDANCE
+        ]
+    return row
+
+
+def write(results: dict[str, Any]) -> None:
+    write_json(HERE / "results.json", results)
+    (HERE / "results.md").write_text(report(results))
+    into_readme("mnist", main_table(results))
+    plot_guidance(results, HERE / "guidance.png")
+
+
+def commit(message: str) -> None:
+    for command in (["add", "experiments/mnist", "README.md"], ["commit", "-q", "-m", message]):
+        subprocess.run(["git", *command], check=True, cwd=ROOT)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default="data", help="folder of the MNIST files")
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--commit", action="store_true", help="commit the results to git after each row")
+    args = parser.parse_args()
+    root, runs, path = str(Path(args.root).resolve()), args.runs.resolve(), HERE / "results.json"
+    results = json.loads(path.read_text()) if path.is_file() else {"machine": machine(), "rows": []}
+    if "reference" not in results:
+        results["reference"] = measure_reference(root)
+        write(results)
+    for seed in map(int, args.seeds.split(",")):
+        for model in args.models.split(","):
+            if any((row["model"], row["seed"]) == (model, seed) for row in results["rows"]):
+                continue
+            results["rows"].append(make_row(model, seed, root, runs, results["reference"]))
+            results["rows"].sort(key=lambda row: (MODELS.index(row["model"]), row["seed"]))
+            write(results)
+            if args.commit:
+                commit(f"MNIST results: {model}, seed {seed}")
+    write(results)
+    print(main_table(results))
+
+
+if __name__ == "__main__":
+    main()

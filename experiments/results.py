@@ -1,0 +1,58 @@
+"""What the experiments share: the machine's name, files written whole, and tables in the README."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).parent.parent
+
+
+def machine() -> dict[str, Any]:
+    """Name what the figures were measured on."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": names[0] if names else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(part, path)
+
+
+def into_readme(name: str, table: str) -> None:
+    """Put a table between its two marks in the README."""
+    readme = ROOT / "README.md"
+    text, count = re.subn(
+        rf"(<!-- {name} results.*? -->\n).*?(<!-- end {name} -->)",
+        lambda found: f"{found[1]}{table}{found[2]}",
+        readme.read_text(),
+        flags=re.DOTALL,
+    )
+    assert count == 1, f"README.md has {count} tables {name}"
+    readme.write_text(text)
+
+
+def spread(values: list[float], digits: int = 3) -> str:
+    """Write mean and standard deviation, the latter where there is more than one value."""
+    if not values:
+        return ""
+    out = f"{mean(values):.{digits}f}"
+    return f"{out} ± {stdev(values):.{digits}f}" if len(values) > 1 else out
