@@ -8,6 +8,7 @@ from condgen.models.decoding import DecoderSampler
 from condgen.models.gans import CGAN, DCGAN
 from condgen.models.protocols import BoundsLikelihood, Encodes, Reconstructs
 from condgen.models.schedule import CosineDecay, LinearDecay, Schedule
+from condgen.models.single import SingleLossModel
 from condgen.models.vae import VAE
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "LinearDecay",
     "Reconstructs",
     "Schedule",
+    "SingleLossModel",
 ]

@@ -1,6 +1,6 @@
 """Run `condgen quickstart` with several seeds and write what they reached.
 
-python experiments/quickstart/run.py --seeds 3
+python -m experiments.quickstart.run --seeds 3
 
 Writes results.json, results.md and grid.png (the last grid of seed 0) beside this file, and the table into README.md.
 """
@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +16,8 @@ import time
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
+
+from experiments.results import into_readme, machine, write_json
 
 HERE = Path(__file__).parent
 
@@ -51,12 +50,9 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     args = parser.parse_args()
     rows = [run(seed, args.runs) for seed in range(args.seeds)]
-    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
-    (HERE / "results.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+    write_json(HERE / "results.json", {"machine": machine(), "rows": rows})
     (HERE / "results.md").write_text(table(rows))
-    readme = HERE.parent.parent / "README.md"
-    parts = re.split(r"(<!-- quickstart results.*? -->\n|<!-- end -->)", readme.read_text())
-    readme.write_text("".join([*parts[:2], table(rows), *parts[3:]]))
+    into_readme("quickstart", table(rows))
     print(table(rows))
 
 
