@@ -1,4 +1,4 @@
-"""What the experiments share: the machine's name, files written whole, and tables in the README."""
+"""What the experiments share: condgen's verbs, the machine's name, files written whole, and tables in the README."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 import platform
 import re
+import subprocess
+import sys
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -13,6 +15,15 @@ from typing import Any
 import torch
 
 ROOT = Path(__file__).parent.parent
+
+
+def condgen(verb: str, *args: str) -> None:
+    subprocess.run([sys.executable, "-m", "condgen", verb, *args], check=True, cwd=ROOT)
+
+
+def newest(runs: Path, name: str, suffix: str = "") -> Path:
+    """Return the last run's folder of a name; those of other verbs end with the verb."""
+    return max(path for path in (runs / name).iterdir() if path.name.endswith(suffix))
 
 
 def machine() -> dict[str, Any]:

@@ -130,7 +130,9 @@ class UNet(nn.Module):
         self.width = width
         channels, embedding_dim = shape[0] * patch**2, 4 * width
         self.time = nn.Sequential(nn.Linear(width, embedding_dim), nn.SiLU(), nn.Linear(embedding_dim, embedding_dim))
-        self.vector = nn.Linear(dims.vector, embedding_dim) if dims.vector else None
+        self.vector = nn.Linear(dims.vector, embedding_dim, bias=False) if dims.vector else None
+        if self.vector is not None:  # as strong as the time's embedding, or the class is learned late
+            nn.init.normal_(self.vector.weight)
         self.fold, self.unfold = nn.PixelUnshuffle(patch), nn.PixelShuffle(patch)
         self.stem = nn.Conv2d(channels, width, 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()

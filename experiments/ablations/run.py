@@ -11,15 +11,13 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from experiments.results import ROOT, machine, write_json
+from experiments.results import condgen, machine, newest, write_json
 
 HERE = Path(__file__).parent
 SHOWN = ("label_accuracy", "fd", "precision", "recall", "coverage")
@@ -28,9 +26,8 @@ SHOWN = ("label_accuracy", "fd", "precision", "recall", "coverage")
 def fit(study: dict[str, Any], name: str, options: list[str], runs: Path) -> tuple[Path, float]:
     configs = [word for config in study["configs"] for word in ("-c", config)]
     start = time.perf_counter()
-    command = [sys.executable, "-m", "condgen", "fit", *configs, *study.get("options", []), *options]
-    subprocess.run([*command, "--runs", str(runs), "--name", name], check=True, cwd=ROOT)
-    return max((runs / name).iterdir()), time.perf_counter() - start
+    condgen("fit", *configs, *study.get("options", []), *options, "--runs", str(runs), "--name", name)
+    return newest(runs, name), time.perf_counter() - start
 
 
 def last_scores(run: Path) -> dict[str, float]:

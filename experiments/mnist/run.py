@@ -12,27 +12,18 @@ import argparse
 import json
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from experiments.mnist.reference import measure_reference
 from experiments.mnist.tables import main_table, plot_guidance, report
-from experiments.results import ROOT, into_readme, machine, write_json
+from experiments.results import ROOT, condgen, into_readme, machine, newest, write_json
 
 HERE = Path(__file__).parent
 MODELS = ("cgan", "dcgan", "vae", "ddpm")
 FEW = 2000
 GUIDANCE = (0.0, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
-
-
-def condgen(verb: str, *args: str) -> None:
-    subprocess.run([sys.executable, "-m", "condgen", verb, *args], check=True, cwd=ROOT)
-
-
-def newest(runs: Path, name: str, suffix: str = "") -> Path:
-    return max(path for path in (runs / name).iterdir() if path.name.endswith(suffix))
 
 
 def train(model: str, seed: int, root: str, runs: Path) -> tuple[Path, float]:
