@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from condgen.objectives import MinSNR, Prediction, PredictNoise, PredictV, PredictX0, Simple, guided
+from condgen.objectives import MinSNR, Prediction, PredictNoise, PredictV, PredictX0, Simple, SimpleX0, guided
 from condgen.processes import CLEAN, CosineSchedule, Diffusion, LinearSchedule, NoiseSchedule, posterior
 
 SCHEDULES = st.one_of(
@@ -79,6 +79,7 @@ def test_min_snr_weighs_the_error_in_x_0_alike_for_all_predictions() -> None:
         in_x_0 = MinSNR(5.0)(prediction, snr) * prediction.error_ratio(snr)
         assert torch.allclose(in_x_0, torch.tensor([0.01, 1.0, 5.0, 5.0], dtype=torch.float64))
         assert torch.equal(Simple()(prediction, snr), torch.ones(4, dtype=torch.float64))
+        assert torch.allclose(SimpleX0()(prediction, snr) * prediction.error_ratio(snr), torch.ones_like(snr))
 
 
 def test_the_posterior_agrees_with_diffusers(float64_schedulers: None) -> None:

@@ -17,6 +17,7 @@ from condgen.objectives.denoising import (
     PredictV,
     PredictX0,
     Simple,
+    SimpleX0,
     Weighting,
     guided,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "PredictX0",
     "Prediction",
     "Simple",
+    "SimpleX0",
     "Wasserstein",
     "WeightedELBO",
     "Weighting",

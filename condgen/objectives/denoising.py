@@ -100,6 +100,18 @@ class Simple(Weighting):
 
 
 @dataclass(frozen=True)
+class SimpleX0(Weighting):
+    """The squared error in x_0, all levels alike, whatever is predicted: w = 1 of Salimans & Ho (2022, Sec. 4).
+
+    It gives high noise, where the image's class and layout are settled, more weight than the others do.
+    """
+
+    def __call__(self, prediction: Prediction, snr: Tensor) -> Tensor:
+        """Convert to the target's scale."""
+        return 1.0 / prediction.error_ratio(snr)
+
+
+@dataclass(frozen=True)
 class MinSNR(Weighting):
     """min(SNR, gamma) on the squared error in x_0 (Hang et al. 2023, Eq. 8), whatever is predicted."""
 
