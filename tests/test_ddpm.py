@@ -97,6 +97,21 @@ def test_guidance_mixes_the_conditional_and_the_unconditional_estimate(digits: D
             assert torch.allclose(model.prediction.x_0(out, x, level.alpha, level.sigma), expected, atol=1e-5)
 
 
+def test_guidance_in_an_interval_leaves_the_rest_conditional(digits: Digits) -> None:
+    model = stirred(small_ddpm(digits))
+    x = torch.randn(3, 1, 8, 8)
+
+    def estimate(t: int, **settings: float) -> Tensor:
+        model.sampler = DDIM(5, **settings)
+        with torch.no_grad():
+            return model.denoise_under(LABELS, 3)(x, model.process.level(t))
+
+    for t, inside in ((10, False), (25, True), (39, True), (40, False)):
+        partly = estimate(t, guidance=3.0, guidance_from=0.5, guidance_to=0.8)
+        assert torch.equal(partly, estimate(t, guidance=3.0)) is inside
+        assert torch.equal(partly, estimate(t)) is not inside
+
+
 def test_conditions_are_dropped_per_sample_at_the_given_rate(digits: Digits, make_trainer: Any) -> None:
     model = small_ddpm(digits, condition_dropout=0.25)
     model._trainer = make_trainer()
@@ -151,7 +166,14 @@ def test_a_checkpoint_keeps_the_sampler_apart(
     assert content["condgen"]["sampler"] == {
         "chunk": 8,
         "class_path": "condgen.processes.DPMSolver",
-        "init_args": {"steps": 7, "guidance": 1.5, "clip": True, "sde": False},
+        "init_args": {
+            "steps": 7,
+            "guidance": 1.5,
+            "guidance_from": 0.0,
+            "guidance_to": 1.0,
+            "clip": True,
+            "sde": False,
+        },
     }
     assert not {"sampler", "sample_chunk"} & content["hyper_parameters"].keys()
     loaded = load_model(tmp_path / "a.ckpt")
@@ -265,7 +287,7 @@ def test_any_sampler_on_any_checkpoint(
         (["--guidance", "-1"], "guidance must be a finite number >= 0, got -1.0"),
         (["--eta", "2", "--sampler", "DDIM"], "eta must be in [0, 1], got 2.0"),
         (["stray"], "no argument 'stray'; options begin with --"),
-        (["--qqqqq", "1"], "no option --qqqqq; DPMSolver takes clip, guidance, sde, steps"),
+        (["--qqqqq", "1"], "no option --qqqqq; DPMSolver takes clip, guidance, guidance_from, guidance_to, sde, steps"),
     ],
 )
 def test_wrong_sampling_options_give_one_line(

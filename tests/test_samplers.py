@@ -196,6 +196,7 @@ def test_any_number_of_steps_works(sampler: type[DiffusionSampler], steps: int) 
         (DDIM, {"steps": 0}, "steps must be at least 1, got 0"),
         (DDIM, {"guidance": -1.0}, "guidance must be a finite number >= 0, got -1.0"),
         (DPMSolver, {"guidance": float("nan")}, "guidance must be a finite number >= 0, got nan"),
+        (DDIM, {"guidance_from": 0.5, "guidance_to": 0.5}, "must be 0 <= from < to <= 1, got 0.5 and 0.5"),
         (DDIM, {"eta": 1.5}, r"eta must be in \[0, 1\], got 1.5"),
     ],
 )

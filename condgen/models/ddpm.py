@@ -114,18 +114,22 @@ class DDPM(SingleLossModel):
 
     def denoise_under(self, cond: Condition, count: int) -> Callable[[Tensor, Level], Tensor]:
         """Return the guided estimate of x_0 under conditions of `count` images, encoded once for all steps."""
-        denoiser, scale, clip = cast(Denoiser, self.sampling_net), self.sampler.guidance, self.sampler.clip
+        denoiser, sampler = cast(Denoiser, self.sampling_net), self.sampler
+        encoded = denoiser.encoder(cond)
         nothing = torch.ones(count, dtype=torch.bool, device=self.device)
-        encoded = denoiser.encoder(cond) if scale != 0 else denoiser.encoder(cond, nothing)
-        null = denoiser.encoder(cond, nothing) if scale not in (0, 1) else None
+        null = denoiser.encoder(cond, nothing) if sampler.guidance != 1 else encoded
+
+        def predict(x_t: Tensor, t: Tensor, scale: float) -> Tensor:
+            if scale in (0, 1):
+                out: Tensor = denoiser.net(x_t, t, encoded if scale else null)
+                return out
+            return guided(denoiser.net(x_t, t, encoded), denoiser.net(x_t, t, null), scale)
 
         def denoise(x_t: Tensor, level: Level) -> Tensor:
             t = torch.full((count,), self.time(level.t), device=x_t.device)
-            out = denoiser.net(x_t, t, encoded)
-            if null is not None:
-                out = guided(out, denoiser.net(x_t, t, null), scale)
+            out = predict(x_t, t, sampler.guidance_at(level.t / self.process.num_steps))
             x_0 = self.prediction.x_0(out, x_t, level.alpha, level.sigma)
-            return x_0.clamp(-1.0, 1.0) if clip else x_0
+            return x_0.clamp(-1.0, 1.0) if sampler.clip else x_0
 
         return denoise
 
