@@ -158,7 +158,7 @@ def test_the_net_sees_x_t_time_and_condition(digits: Digits, make_trainer: Calla
 def test_a_checkpoint_keeps_the_sampler_apart(
     digits: Digits, make_trainer: Callable[..., L.Trainer], tmp_path: Any
 ) -> None:
-    model = small_ddpm(digits, sampler=DPMSolver(7, guidance=1.5), sample_chunk=8)
+    model = small_ddpm(digits, num_steps=20, sampler=DPMSolver(7, guidance=1.5), sample_chunk=8)
     trainer = make_trainer(max_steps=2)
     trainer.fit(model, Digits(batch_size=64))
     trainer.save_checkpoint(tmp_path / "a.ckpt")
@@ -179,7 +179,7 @@ def test_a_checkpoint_keeps_the_sampler_apart(
     loaded = load_model(tmp_path / "a.ckpt")
     assert loaded.sampler == model.sampler
     assert torch.equal(loaded.sample(LABELS, seeds=SEEDS), model.sample(LABELS, seeds=SEEDS))
-    loaded.sampler = Ancestral(50)
+    loaded.sampler = Ancestral(20)
     assert torch.isfinite(loaded.sample(LABELS, seeds=SEEDS)).all()
 
 
@@ -190,7 +190,7 @@ def test_an_unconditional_model_samples_by_seeds_alone(digits: Digits) -> None:
 
 def test_training_in_bfloat16_stays_finite(digits: Digits, make_trainer: Callable[..., L.Trainer]) -> None:
     model = small_ddpm(digits)
-    make_trainer(max_steps=3, precision="bf16-mixed").fit(model, Digits(batch_size=64))
+    make_trainer(max_steps=3, precision="bf16-mixed", gradient_clip_val=1.0).fit(model, Digits(batch_size=64))
     assert torch.isfinite(model.sample(LABELS, seeds=SEEDS)).all()
 
 

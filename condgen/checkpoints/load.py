@@ -74,12 +74,11 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = ()) -> GenerativeMo
         cls = import_class(content["condgen"]["class_path"], packages)
         if not issubclass(cls, GenerativeModel):
             raise ValueError(f"holds a {cls.__name__}, which does not generate images")
-        model = cls(**from_plain(content["hyper_parameters"], packages))
+        card = dict(content["condgen"]["sampler"])
+        how = {"sample_chunk": card.pop("chunk")} | ({"sampler": from_plain(card, packages)} if card else {})
+        model = cls(**from_plain(content["hyper_parameters"], packages), **how)
         model.on_load_checkpoint(content)
         model.load_state_dict(content["state_dict"])
-        card = dict(content["condgen"]["sampler"])
-        model.sample_chunk = card.pop("chunk")
-        model.sampler = from_plain(card, packages) or None
     except Exception as error:  # a file can be wrong in any way
         raise CheckpointError(f"{path} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     return model.eval()

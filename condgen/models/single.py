@@ -45,6 +45,27 @@ class SingleLossModel(GenerativeModel):
         """Return the optimizer of the trained net."""
         return self.make_optimizer(self.trained_net.parameters())
 
+    def on_fit_start(self) -> None:
+        """Refuse to clip gradients that a fused optimizer has yet to unscale."""
+        fused = any(getattr(optimizer, "_step_supports_amp_scaling", False) for optimizer in self.trainer.optimizers)
+        if self.trainer.gradient_clip_val and fused and self.trainer.precision == "16-mixed":
+            raise ValueError("trainer.gradient_clip_val with precision 16-mixed needs an optimizer with fused: false")
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip without Lightning's refusal of all fused optimizers, which concerns loss scaling alone."""
+        if not gradient_clip_val:
+            return
+        parameters = self.trained_net.parameters()
+        if gradient_clip_algorithm == "value":
+            nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+        else:
+            nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """Take a step at the scheduled learning rate, then move the average; the closure has counted the batch."""
         if self.schedule is not None:

@@ -97,6 +97,7 @@ def main() -> None:
     parser.add_argument("--commit", action="store_true", help="commit the results to git after each row")
     args = parser.parse_args()
     root, runs, path = str(Path(args.root).resolve()), args.runs.resolve(), HERE / "results.json"
+    (HERE / "grids").mkdir(exist_ok=True)
     results = json.loads(path.read_text()) if path.is_file() else {"machine": machine(), "rows": []}
     if "reference" not in results:
         results["reference"] = measure_reference(root)
