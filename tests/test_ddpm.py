@@ -260,6 +260,7 @@ def checkpoint(digits: Digits, make_trainer: Callable[..., L.Trainer], tmp_path:
     ("options", "expected"),
     [
         (["--steps", "4"], DPMSolver(4, guidance=2.0)),
+        (["--guidance", "2e0"], DPMSolver(3, guidance=2.0)),
         (["--sde", "--steps=4"], DPMSolver(4, guidance=2.0, sde=True)),
         (["--sampler", "DDIM", "--eta", "1", "--guidance", "0"], DDIM(3, guidance=0.0, eta=1.0)),
         (["--sampler", "Ancestral", "--steps", "6"], Ancestral(6, guidance=2.0)),
@@ -284,6 +285,8 @@ def test_any_sampler_on_any_checkpoint(
         (["--step", "5"], "no option --step, did you mean '--steps'?"),
         (["--steps", "five"], "--steps must be int, got 'five'"),
         (["--steps", "51"], "a sampler takes at most the 50 steps of the diffusion, got steps=51"),
+        (["--guidance", "["], "--guidance must be float, got '['"),
+        (["--sde", "maybe"], "--sde must be true or false, got 'maybe'"),
         (["--guidance", "-1"], "guidance must be a finite number >= 0, got -1.0"),
         (["--eta", "2", "--sampler", "DDIM"], "eta must be in [0, 1], got 2.0"),
         (["stray"], "no argument 'stray'; options begin with --"),

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any
 
-import yaml
-
 from condgen import processes
 from condgen.cli.errors import UserError, nearest
 from condgen.models import GenerativeModel
@@ -65,14 +63,16 @@ def other_sampler(model: GenerativeModel, name: str) -> Any:
 
 
 def read_value(name: str, text: str, before: object) -> Any:
-    """Read a setting as a value of the type that it had before."""
-    kind = type(before)
-    value = yaml.safe_load(text) if text else True
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise UserError(f"--{name} must be {kind.__name__}, got {text!r}")
-    return value
+    """Read a setting as a value of the type that it had before; an option without a value is true."""
+    kind: Any = type(before)
+    if kind is bool:
+        if text.lower() in ("", "true", "false"):
+            return text.lower() != "false"
+        raise UserError(f"--{name} must be true or false, got {text!r}")
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise UserError(f"--{name} must be {kind.__name__}, got {text!r}") from error
 
 
 def unknown(name: str, options: Iterable[str], what: str) -> UserError:
