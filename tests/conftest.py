@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 
@@ -57,6 +58,7 @@ def make_trainer(tmp_path: Path) -> Callable[..., L.Trainer]:
 def float64_schedulers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let diffusers, which keeps its tables in float32, compute in float64."""
     monkeypatch.setattr(torch, "float32", torch.float64)
+    monkeypatch.setattr(np, "float32", np.float64)
 
 
 def small_cgan(digits: Digits, **kwargs: Any) -> CGAN:

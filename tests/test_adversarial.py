@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from condgen.conditions import NoCondition
 from condgen.data import BatchLoader, Digits, ImageSet
 from condgen.models import CGAN, DCGAN, CosineDecay, LinearDecay
-from condgen.nets import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator
+from condgen.nets import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPEncoder, MLPGenerator, UNet
 from condgen.objectives import R1, AdversarialLoss, GradientPenalty, Hinge, LeastSquares, NonSaturating, Wasserstein
 from condgen.pixels import to_model_range
 from condgen.seeding import generator
@@ -341,6 +341,9 @@ def test_a_model_for_other_images_says_so(digits: Digits, make_trainer: MakeTrai
         ({"ema_half_life": 0.0}, "ema_half_life must be above 0"),
         ({"sample_chunk": 0}, "sample_chunk must be at least 1"),
         ({"loss": Wasserstein()}, "Wasserstein needs a penalty"),
+        ({"generator": MLPDiscriminator}, "generator: MLPDiscriminator states no latent_dim"),
+        ({"generator": MLPEncoder}, r"generator: MLPEncoder cannot be applied to \(z, condition\)"),
+        ({"discriminator": partial(UNet, attention=())}, "discriminator: UNet states no feature_dim"),
     ],
 )
 def test_senseless_arguments_are_named(kwargs: dict[str, Any], message: str, digits: Digits) -> None:

@@ -206,6 +206,7 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
         (["fit", "-c", QUICK, "--trainer.devices", "foo"], "trainer.devices must be a number"),
         (["fit", "-c", QUICK, "--trainer.precision", "b16"], "got 'b16', did you mean 'bf16'?"),
         (["fit", "-c", QUICK, "--trainer.precision", "bf16-mxed"], "did you mean 'bf16-mixed'?"),
+        (["fit", "-c", QUICK, "--trainer.precision", "bf16-true"], "are lost; use bf16-mixed"),
         (["fit", "-c", QUICK, "--checkpoint.monitor", "val/fd_digit"], "did you mean 'val/fd_digits'?"),
         (["fit", "-c", QUICK, "--weights_only", "false"], "weights_only cannot be false"),
         (["fit", "--model", "condgen.modelz.CGAN", "--data", "Digits"], "did you mean 'condgen.models'?"),
@@ -263,7 +264,7 @@ def test_failures_at_work_are_one_line_and_code_1(fails: Callable[..., str], tmp
 
 def test_a_finished_run_says_so(finished: SimpleNamespace, fails: Callable[..., str], tmp_path: Path) -> None:
     line = fails("fit", "-c", str(finished.run), "--ckpt_path", str(finished.run))
-    assert "is at batch 40 of 40; raise --trainer.max_steps" in line
+    assert "is at step 40 of 40; raise --trainer.max_steps" in line
     assert not (tmp_path / "runs").exists()
 
 
@@ -384,3 +385,29 @@ def test_a_resumed_run_equals_the_uninterrupted_one(finished: SimpleNamespace, t
     resumed, whole = read_checkpoint(rest), read_checkpoint(finished.run)
     assert resumed["condgen"] == whole["condgen"]
     assert all(torch.equal(whole["state_dict"][key], value) for key, value in resumed["state_dict"].items())
+
+
+def test_an_accumulated_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under automatic optimisation `max_steps` counts optimizer steps, of two batches each here."""
+    import torch
+
+    from condgen.checkpoints import read_checkpoint
+
+    monkeypatch.chdir(tmp_path)
+    configs = ["-c", "trainer/default.yaml", "-c", "data/digits.yaml", "-c", "model/mlp_vae.yaml"]
+    more = [
+        "--trainer.accumulate_grad_batches",
+        "2",
+        "--trainer.limit_val_batches",
+        "0",
+        "--trainer.accelerator",
+        "cpu",
+    ]
+    assert main(["fit", *configs, *more, "--trainer.max_steps", "3", "--runs", "half"]) == 0
+    (half,) = tmp_path.glob("half/*/*")
+    assert main(["fit", "-c", str(half), "--ckpt_path", str(half), "--trainer.max_steps", "5", "--runs", "rest"]) == 0
+    assert main(["fit", *configs, *more, "--trainer.max_steps", "5", "--runs", "whole"]) == 0
+    rest, whole = (read_checkpoint(next(tmp_path.glob(f"{name}/*/*"))) for name in ("rest", "whole"))
+    assert rest["condgen"] == whole["condgen"]
+    assert rest["condgen"]["progress"]["batches_seen"] == 10
+    assert all(torch.equal(whole["state_dict"][key], value) for key, value in rest["state_dict"].items())

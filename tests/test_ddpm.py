@@ -19,7 +19,7 @@ from condgen.cli import main
 from condgen.conditions import LabelEncoder, NoCondition
 from condgen.data import Digits
 from condgen.models import DDPM
-from condgen.nets import UNet
+from condgen.nets import MLPGenerator, UNet
 from condgen.objectives import MinSNR, Prediction, PredictNoise, PredictV, PredictX0
 from condgen.pixels import to_uint8
 from condgen.processes import DDIM, Ancestral, CosineSchedule, DiffusionSampler, DPMSolver, LinearSchedule
@@ -110,6 +110,8 @@ def test_guidance_in_an_interval_leaves_the_rest_conditional(digits: Digits) -> 
         partly = estimate(t, guidance=3.0, guidance_from=0.5, guidance_to=0.8)
         assert torch.equal(partly, estimate(t, guidance=3.0)) is inside
         assert torch.equal(partly, estimate(t)) is not inside
+        nothing = estimate(t, guidance=0.0, guidance_from=0.5, guidance_to=0.8)  # an interval is for scales above 1
+        assert torch.equal(nothing, estimate(t, guidance=0.0))
 
 
 def test_conditions_are_dropped_per_sample_at_the_given_rate(digits: Digits, make_trainer: Any) -> None:
@@ -145,6 +147,7 @@ def test_the_net_sees_x_t_time_and_condition(digits: Digits, make_trainer: Calla
             return self.weight * x
 
     model = small_ddpm(digits, net=Probe, condition_dropout=0.5)
+    seen.clear()  # building it, the model tried the net
     make_trainer(max_steps=1).fit(model, Digits(batch_size=100))
     ((x_t, t, cond),) = seen
     assert (t >= 0).all()
@@ -202,6 +205,11 @@ def test_training_in_bfloat16_stays_finite(digits: Digits, make_trainer: Callabl
         ({"condition_dropout": 1.0}, r"condition_dropout must be in \[0, 1\), got 1.0"),
         ({"condition_dropout": 0.0, "sampler": DDIM(5, guidance=2.0)}, "needs a model trained with condition_dropout"),
         ({"sampler": "DDIM"}, "sampler must be one of condgen.processes, got str"),
+        (
+            {"encoder": NoCondition, "sampler": DDIM(5, guidance=2.0)},
+            "guidance=2 needs a condition; this model has none",
+        ),
+        ({"net": MLPGenerator}, r"net: MLPGenerator cannot be applied to \(x_t, t, condition\)"),
         ({"net": partial(UNet, multipliers=(1, 2, 2, 2, 2))}, "takes sides divisible by 16, got 8x8"),
         (
             {"net": partial(UNet, multipliers=(1, 2), attention=(16,))},

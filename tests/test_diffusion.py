@@ -98,8 +98,18 @@ def test_the_posterior_agrees_with_diffusers(float64_schedulers: None) -> None:
 
 
 def test_a_schedule_that_leaves_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="leaves nothing of the image early on"):
+    with pytest.raises(ValueError, match="does not lower what is left of the image at each step"):
         Diffusion(LinearSchedule(0.3, 0.9), 1000)
+
+
+@pytest.mark.parametrize("betas", [[0.1, 0.0], [0.1, float("nan")], [-0.1, 0.2], [0.5, 1.0]])
+def test_a_schedule_that_is_none_is_refused(betas: list[float]) -> None:
+    class Given(NoiseSchedule):
+        def betas(self, num_steps: int) -> torch.Tensor:
+            return torch.tensor(betas, dtype=torch.float64)
+
+    with pytest.raises(ValueError, match="does not lower what is left of the image at each step"):
+        Diffusion(Given(), 2)
 
 
 def test_guidance_is_u_plus_s_times_the_difference() -> None:
@@ -116,8 +126,11 @@ def test_guidance_is_u_plus_s_times_the_difference() -> None:
     [
         (lambda: Diffusion(CosineSchedule(), 1), "num_steps, the length of the diffusion, must be at least 2, got 1"),
         (lambda: LinearSchedule(0.5, 0.1), "0 < start <= end < 1, got start=0.5 and end=0.1"),
-        (lambda: CosineSchedule(0.0), "offset > 0, got 0.0"),
-        (lambda: MinSNR(0.0), "gamma > 0, got 0.0"),
+        (lambda: CosineSchedule(0.0), "finite offset > 0, got 0.0"),
+        (lambda: CosineSchedule(float("nan")), "finite offset > 0, got nan"),
+        (lambda: LinearSchedule(float("nan"), 0.1), "0 < start <= end < 1, got start=nan"),
+        (lambda: MinSNR(0.0), "finite gamma > 0, got 0.0"),
+        (lambda: MinSNR(float("inf")), "finite gamma > 0, got inf"),
     ],
 )
 def test_wrong_numbers_are_named(make: object, message: str) -> None:

@@ -167,16 +167,18 @@ def test_bits_per_dim() -> None:
 
 
 @pytest.mark.parametrize("name", ["beta", "kl_warmup", "free_bits"])
-def test_negative_weights_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be at least 0, got -1"):
-        WeightedELBO(**{name: -1})
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
+def test_senseless_weights_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be a finite number >= 0, got {value}"):
+        WeightedELBO(**{name: value})
 
 
 def test_senseless_deviations_are_refused() -> None:
-    with pytest.raises(ValueError, match="std > 0, got 0"):
-        Gaussian(0.0)
-    with pytest.raises(ValueError, match="min_std > 0, got -1"):
-        LearnedGaussian(-1.0)
+    for value in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"finite std > 0, got {value}"):
+            Gaussian(value)
+        with pytest.raises(ValueError, match=f"finite min_std > 0, got {value}"):
+            LearnedGaussian(value)
 
 
 def linear_gaussian(draws: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -39,9 +39,14 @@ SEEDS = torch.tensor([11, 12, 13])
 
 
 @pytest.fixture(params=FAMILIES)
-def trained(request: pytest.FixtureRequest, digits: Digits, make_trainer: Callable[..., L.Trainer]) -> GenerativeModel:
+def family(request: pytest.FixtureRequest) -> Family:
+    return FAMILIES[request.param]
+
+
+@pytest.fixture
+def trained(family: Family, digits: Digits, make_trainer: Callable[..., L.Trainer]) -> GenerativeModel:
     """A model after three batches; the first change all weights, those that begin at zero too."""
-    model = FAMILIES[request.param](digits.image_shape, digits.cond_spec)
+    model = family(digits.image_shape, digits.cond_spec)
     before = [parameter.clone() for parameter in model.trained_net.parameters()]
     make_trainer(max_steps=3).fit(model, Digits(batch_size=64))
     assert model.batches_seen == 3
@@ -81,6 +86,25 @@ def test_a_checkpoint_brings_the_model_back(
     assert loaded.progress() == trained.progress()
     assert loaded.sampler_card == trained.sampler_card
     assert torch.equal(loaded.sample({"label": LABEL}, seeds=SEEDS), trained.sample({"label": LABEL}, seeds=SEEDS))
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one(
+    family: Family, digits: Digits, make_trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    def fit(until: int, checkpoint: Path | None = None) -> GenerativeModel:
+        L.seed_everything(3, verbose=False)
+        model = family(digits.image_shape, digits.cond_spec)
+        trainer = make_trainer(max_steps=until)
+        trainer.fit(model, Digits(batch_size=128), ckpt_path=checkpoint, weights_only=True)
+        trainer.save_checkpoint(tmp_path / f"{until}.ckpt")
+        return model
+
+    whole = fit(10)
+    for stop in (3, 8):  # in mid-epoch, and at an epoch's end
+        fit(stop)
+        resumed = fit(10, tmp_path / f"{stop}.ckpt")
+        assert resumed.progress() == whole.progress()
+        assert same_weights(resumed, whole)
 
 
 def test_a_training_step_leaves_the_caller_s_modes_alone(trained: GenerativeModel) -> None:

@@ -6,14 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = """
 import sys
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 import lightning as L
 import torch
 from condgen.data import Digits
-from condgen.models import CGAN
+from condgen.models import CGAN, DDPM, VAE
+from condgen.nets import UNet
 from condgen.pixels import to_uint8
 
 class Spy(L.Callback):
@@ -26,18 +30,22 @@ class Spy(L.Callback):
 if __name__ == "__main__":
     L.seed_everything(0)
     data = Digits()
+    net = partial(UNet, width=8, multipliers=(1, 2), blocks=1, attention=(4,))
+    family = {"CGAN": CGAN, "VAE": VAE, "DDPM": partial(DDPM, net=net)}[sys.argv[2]]
+    strategy = "ddp_find_unused_parameters_true" if family is CGAN else "ddp"
     trainer = L.Trainer(
-        accelerator="cpu", devices=2, strategy="ddp_find_unused_parameters_true", max_steps=20, val_check_interval=8,
+        accelerator="cpu", devices=2, strategy=strategy, max_steps=20, val_check_interval=8,
         callbacks=[Spy()], logger=False, enable_checkpointing=False, enable_progress_bar=False,
     )
-    trainer.fit(CGAN(data.image_shape, data.cond_spec), data)
+    trainer.fit(family(data.image_shape, data.cond_spec), data)
 """
 
 
-def test_all_processes_sample_the_same_images(tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["CGAN", "VAE", "DDPM"])
+def test_all_processes_sample_the_same_images(family: str, tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(SCRIPT)
     done = subprocess.run(
-        [sys.executable, "train.py", str(tmp_path)],
+        [sys.executable, "train.py", str(tmp_path), family],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -22,9 +22,10 @@ from condgen.conditions import LabelEncoder, NoCondition
 from condgen.data import Digits
 from condgen.metrics import DigitsExtractor
 from condgen.models import VAE, BoundsLikelihood, DecoderSampler, Encodes, LinearDecay, Reconstructs
-from condgen.nets import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from condgen.nets import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder, UNet
 from condgen.objectives import Bernoulli, DiscretisedLogistic, Gaussian, LearnedGaussian, Likelihood
 from condgen.pixels import to_model_range
+from condgen.processes import DDIM
 from condgen.seeding import generator
 from condgen.types import Batch, CondDims, Encoded
 
@@ -359,9 +360,16 @@ def test_bits_are_better_low(make_trainer: MakeTrainer, digits: Digits) -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"beta": -1.0}, "beta must be at least 0, got -1.0"),
-        ({"kl_warmup": -5}, "kl_warmup must be at least 0, got -5"),
-        ({"free_bits": -0.1}, "free_bits must be at least 0, got -0.1"),
+        ({"beta": -1.0}, "beta must be a finite number >= 0, got -1.0"),
+        ({"kl_warmup": -5}, "kl_warmup must be a finite number >= 0, got -5"),
+        ({"free_bits": -0.1}, "free_bits must be a finite number >= 0, got -0.1"),
+        (
+            {"decoder": MLPEncoder},
+            r"decoder: MLPEncoder cannot be applied to \(z, condition\): ",
+        ),
+        ({"inference": MLPDecoder}, r"inference: MLPDecoder cannot be applied to \(image, condition\): "),
+        ({"decoder": partial(UNet, attention=())}, "decoder: UNet states no latent_dim, which this role needs"),
+        ({"sampler": DDIM()}, "sampler must be a DecoderSampler, got DDIM"),
         ({"decoder": partial(MLPDecoder, latent_dim=5)}, "got 4 in the inference net and 5 in the decoder"),
         ({"inference": partial(MLPEncoder, latent_dim=0)}, "latent_dim must be at least 1, got 0"),
         ({"sample_chunk": 0}, "sample_chunk must be at least 1"),
@@ -383,6 +391,10 @@ def test_senseless_questions_are_one_line(digits: Digits) -> None:
         model.interpolate(batch, first_images(digits, 3), steps=2)
     with pytest.raises(ValueError, match="in \\[-1, 1\\]"):
         model.encode({**batch, "image": batch["image"] * 2})
+    with pytest.raises(ValueError, match="conditions must have one row per image: 3 for 20 images"):
+        model.encode({**batch, "cond": {"label": torch.arange(3)}})
+    with pytest.raises(ValueError, match="index must have one row per image: 3 for 20 images"):
+        model.bounds({**batch, "index": torch.arange(3)})
     with pytest.raises(ValueError, match="condition 'label' is missing"):
         model.reconstruct({**batch, "cond": {}})
     with pytest.raises(ValueError, match="n_images must be at least 1, got 0"):

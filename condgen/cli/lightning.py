@@ -85,10 +85,9 @@ class CLI(LightningCLI):
                 return
             raise UserError(f"{verb} needs a checkpoint: give --ckpt_path RUN_OR_FILE")
         config.ckpt_path = str(find_checkpoint(config.ckpt_path))
-        card = read_checkpoint(config.ckpt_path)["condgen"]
-        done, last = card["progress"].get("batches_seen", 0), config.trainer.max_steps
+        done, last = read_checkpoint(config.ckpt_path).get("global_step", 0), config.trainer.max_steps
         if verb == "fit" and 0 <= last <= done:
-            raise UserError(f"{config.ckpt_path} is at batch {done} of {last}; raise --trainer.max_steps to go on")
+            raise UserError(f"{config.ckpt_path} is at step {done} of {last}; raise --trainer.max_steps to go on")
 
     def before_instantiate_classes(self) -> None:
         """Refuse what would be ignored or fail late."""

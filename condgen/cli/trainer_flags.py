@@ -41,6 +41,11 @@ def check_trainer(model: L.LightningModule, trainer: Namespace) -> None:
         raise UserError("trainer.overfit_batches has no effect on condgen's loader")
     if trainer.default_root_dir is not None:
         raise UserError("trainer.default_root_dir is the run's own folder; choose it with --runs and --name")
+    if trainer.precision in ("16-true", "bf16-true"):
+        raise UserError(
+            f"trainer.precision {trainer.precision} keeps the weights in half precision, in which averages and small "
+            f"steps are lost; use {trainer.precision.replace('true', 'mixed')}"
+        )
     if isinstance(model, AdversarialModel):
         if trainer.gradient_clip_val is not None:
             raise UserError("trainer.gradient_clip_val does not work with two players; use model.gradient_clip_val")

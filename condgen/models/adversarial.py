@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from condgen.conditions import EncoderFactory, LabelEncoder
 from condgen.models.base import GenerativeModel
 from condgen.models.players import ConditionedNet, Discriminator, frozen
+from condgen.models.roles import require_output, require_width
 from condgen.models.schedule import Schedule
 from condgen.models.single import OptimizerFactory
 from condgen.models.stepping import count_batch, window_ends
@@ -110,8 +111,16 @@ class AdversarialModel(GenerativeModel):
         make_discriminator: NetFactory = discriminator or type(self).default_discriminator
         encoder_g, encoder_d = encoder(self.cond_spec), discriminator_encoder(self.cond_spec)
         num_classes = len(self.cond_spec["label"]["names"]) if self.classifier_weight else 0
+        net_g = make_generator(self.image_shape, encoder_g.dims)
         net_d = make_discriminator(self.image_shape, encoder_d.dims)
-        self.generator = ConditionedNet(make_generator(self.image_shape, encoder_g.dims), encoder_g)
+        shape = self.image_shape
+        latent, features = (
+            require_width("generator", net_g, "latent_dim"),
+            require_width("discriminator", net_d, "feature_dim"),
+        )
+        require_output("generator", net_g, {"z": (latent,)}, encoder_g.dims, shape, shape)
+        require_output("discriminator", net_d, {"image": shape}, encoder_d.dims, shape, (), (features,))
+        self.generator = ConditionedNet(net_g, encoder_g)
         self.discriminator = Discriminator(net_d, encoder_d, num_classes)
         self.complete(ema_half_life)
 

@@ -28,7 +28,6 @@ class GenerativeModel(RecordedModule, ABC):
     A family defines `trained_net`, `prior_shape`, `generate` and `train_on`, and calls `complete` when its nets exist.
 
     Attributes:
-        sampler: How images are sampled, in a frozen dataclass; null where the family has but one way.
         raw: Sample with the raw weights though there are averaged ones.
 
     Args:
@@ -39,8 +38,8 @@ class GenerativeModel(RecordedModule, ABC):
     """
 
     ema: EMA | None
-    sampler: Any = None
     raw = False
+    _sampler: Any = None
 
     def __init__(self, image_shape: Shape, cond_spec: CondSpec, sample_chunk: int) -> None:
         super().__init__(image_shape, cond_spec)
@@ -55,6 +54,24 @@ class GenerativeModel(RecordedModule, ABC):
         self.ema = EMA(self.trained_net, ema_half_life) if ema_half_life is not None else None
 
     # ------------------------------------------------------------------ sampling
+
+    @property
+    def sampler(self) -> Any:
+        """How images are sampled, in a frozen dataclass; null where the family has but one way. May be set anew."""
+        return self._sampler
+
+    @sampler.setter
+    def sampler(self, sampler: Any) -> None:
+        self.check_sampler(sampler)
+        self._sampler = sampler
+
+    def check_sampler(self, sampler: object) -> None:
+        """Refuse a sampler that this model cannot follow; a family with a choice overrides this.
+
+        Raises:
+            ValueError: Saying which it can.
+        """
+        raise ValueError(f"{type(self).__name__} has no choice of samplers, got {type(sampler).__name__}")
 
     @property
     @abstractmethod

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from condgen.conditions import ConditionEncoder, EncoderFactory, LabelEncoder
+from condgen.models.roles import require_output
 from condgen.models.schedule import Schedule
 from condgen.models.single import OptimizerFactory, SingleLossModel
 from condgen.nets import NetFactory, UNet
-from condgen.objectives import Prediction, PredictV, Simple, Weighting, guided
-from condgen.processes import DDIM, CosineSchedule, Diffusion, DiffusionSampler, Level, NoiseSchedule
+from condgen.objectives import Prediction, PredictX0, Simple, Weighting, guided
+from condgen.processes import CosineSchedule, Diffusion, DiffusionSampler, DPMSolver, Level, NoiseSchedule
 from condgen.seeding import RowNoise, generator, run_seed
 from condgen.types import Batch, Condition, CondSpec, Encoded, Shape
 
@@ -53,8 +54,6 @@ class DDPM(SingleLossModel):
         sample_chunk: Images per net evaluation in `sample`.
     """
 
-    sampler: DiffusionSampler
-
     def __init__(
         self,
         image_shape: Shape,
@@ -64,35 +63,46 @@ class DDPM(SingleLossModel):
         encoder: EncoderFactory = LabelEncoder,
         num_steps: int = 1000,
         noise_schedule: NoiseSchedule = CosineSchedule(),  # noqa: B008 - immutable
-        prediction: Prediction = PredictV(),  # noqa: B008
+        prediction: Prediction = PredictX0(),  # noqa: B008
         weighting: Weighting = Simple(),  # noqa: B008
         condition_dropout: float = 0.1,
         optimizer: OptimizerFactory | None = None,
         schedule: Schedule | None = None,
         ema_half_life: float | None = 10_000.0,
-        sampler: DiffusionSampler = DDIM(),  # noqa: B008
+        sampler: DiffusionSampler = DPMSolver(),  # noqa: B008
         sample_chunk: int = 64,
     ) -> None:
         super().__init__(image_shape, cond_spec, optimizer=optimizer, schedule=schedule, sample_chunk=sample_chunk)
         if not 0 <= condition_dropout < 1:
             raise ValueError(f"condition_dropout must be in [0, 1), got {condition_dropout}")
-        make_net: Callable[..., nn.Module] = net or UNet
+        make_net: NetFactory = net or UNet
         condition_encoder = encoder(self.cond_spec)
         self.process = Diffusion(noise_schedule, num_steps)
         self.prediction = prediction
         self.weighting = weighting
         self.condition_dropout = condition_dropout
-        self.denoiser = Denoiser(make_net(self.image_shape, condition_encoder.dims), condition_encoder)
+        shape, dims = self.image_shape, condition_encoder.dims
+        denoising_net = make_net(shape, dims)
+        require_output("net", denoising_net, {"x_t": shape, "t": ()}, dims, shape, shape)
+        self.denoiser = Denoiser(denoising_net, condition_encoder)
         self.complete(ema_half_life)
         self.sampler = sampler
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Check a sampler against the process and the training before it is used."""
-        if name == "sampler":
-            check_sampler(value, self.process, self.condition_dropout)
-        super().__setattr__(name, value)
-
     # ------------------------------------------------------------------ sampling
+
+    def check_sampler(self, sampler: object) -> None:
+        """Refuse what is no sampler of diffusions, too many steps, and guidance that the training does not allow."""
+        if not isinstance(sampler, DiffusionSampler):
+            raise ValueError(f"sampler must be one of condgen.processes, got {type(sampler).__name__}")
+        self.process.levels(sampler.steps)
+        if sampler.guidance == 1:
+            return
+        if not any(self.denoiser.encoder.dims):
+            raise ValueError(f"guidance={sampler.guidance:g} needs a condition; this model has none and takes only 1")
+        if self.condition_dropout == 0:
+            raise ValueError(
+                f"guidance={sampler.guidance:g} needs a model trained with condition_dropout > 0; this one takes only 1"
+            )
 
     @property
     def trained_net(self) -> Denoiser:
@@ -107,7 +117,7 @@ class DDPM(SingleLossModel):
     def generate(self, noise: Tensor, cond: Condition) -> Tensor:
         """Follow the sampler from noise to images; what it draws on the way depends on the starting noise."""
         source = RowNoise(noise)
-        images = self.sampler(
+        images: Tensor = self.sampler(
             self.denoise_under(cond, len(noise)), noise, self.process, lambda: source(*noise.shape[1:])
         )
         return images.clamp(-1.0, 1.0)
@@ -167,14 +177,3 @@ class DDPM(SingleLossModel):
 
     def _source(self, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
         return generator(run_seed(), self.global_rank, self.batches_seen, purpose, device=device)
-
-
-def check_sampler(sampler: object, process: Diffusion, condition_dropout: float) -> None:
-    """Refuse a sampler that this model cannot follow."""
-    if not isinstance(sampler, DiffusionSampler):
-        raise ValueError(f"sampler must be one of condgen.processes, got {type(sampler).__name__}")
-    process.levels(sampler.steps)
-    if sampler.guidance != 1 and condition_dropout == 0:
-        raise ValueError(
-            f"guidance={sampler.guidance:g} needs a model trained with condition_dropout > 0; this one takes only 1"
-        )

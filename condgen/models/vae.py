@@ -13,6 +13,7 @@ from condgen.checks import check_condition, check_range, check_shape
 from condgen.conditions import EncoderFactory, LabelEncoder
 from condgen.models.decoding import DecoderSampler, VAENets
 from condgen.models.players import ConditionedNet, evaluating
+from condgen.models.roles import require_output, require_width
 from condgen.models.schedule import Schedule
 from condgen.models.single import OptimizerFactory, SingleLossModel
 from condgen.nets import ConvDecoder, ConvEncoder, NetFactory
@@ -75,18 +76,25 @@ class VAE(SingleLossModel):
         super().__init__(image_shape, cond_spec, optimizer=optimizer, schedule=schedule, sample_chunk=sample_chunk)
         self.likelihood = likelihood
         self.objective = WeightedELBO(beta, kl_warmup, free_bits)
-        self.sampler: DecoderSampler = sampler
-        channels, height, width = self.image_shape
+        self.sampler = sampler
+        channels, height, width = shape = self.image_shape
+        params = (channels * likelihood.parameters, height, width)
         encoder_i, encoder_d = encoder(cond_spec), encoder(cond_spec)
         make_inference: NetFactory = inference or ConvEncoder
         make_decoder: NetFactory = decoder or ConvDecoder
-        self.nets = VAENets(
-            ConditionedNet(make_inference(self.image_shape, encoder_i.dims), encoder_i),
-            ConditionedNet(make_decoder((channels * likelihood.parameters, height, width), encoder_d.dims), encoder_d),
-        )
+        net_i, net_d = make_inference(shape, encoder_i.dims), make_decoder(params, encoder_d.dims)
+        latent_i, latent_d = (require_width(*net, "latent_dim") for net in (("inference", net_i), ("decoder", net_d)))
+        require_output("inference", net_i, {"image": shape}, encoder_i.dims, shape, (latent_i,), (latent_i,))
+        require_output("decoder", net_d, {"z": (latent_d,)}, encoder_d.dims, shape, params)
+        self.nets = VAENets(ConditionedNet(net_i, encoder_i), ConditionedNet(net_d, encoder_d))
         self.complete(ema_half_life)
 
     # ------------------------------------------------------------------ sampling
+
+    def check_sampler(self, sampler: object) -> None:
+        """Take a `DecoderSampler` alone."""
+        if not isinstance(sampler, DecoderSampler):
+            raise ValueError(f"sampler must be a DecoderSampler, got {type(sampler).__name__}")
 
     @property
     def trained_net(self) -> VAENets:
@@ -110,7 +118,8 @@ class VAE(SingleLossModel):
 
     def generate(self, noise: Tensor, cond: Condition) -> Tensor:
         """Decode z (N, latent_dim)."""
-        return self.sampler(self.likelihood, self.sampling_net.decoder(noise, cond), noise)
+        images: Tensor = self.sampler(self.likelihood, self.sampling_net.decoder(noise, cond), noise)
+        return images
 
     # ------------------------------------------------------------------ training
 
@@ -222,7 +231,11 @@ class VAE(SingleLossModel):
         """Check a batch and move it to the model's device."""
         check_shape(batch["image"], self.image_shape)
         check_range(batch["image"])
-        check_condition(batch["cond"], self.cond_spec, self.condition_keys)
+        rows = {"conditions": check_condition(batch["cond"], self.cond_spec, self.condition_keys)}
+        rows["index"] = len(batch["index"]) if "index" in batch else None
+        for name, count in rows.items():
+            if count not in (None, len(batch["image"])):
+                raise ValueError(f"{name} must have one row per image: {count} for {len(batch['image'])} images")
         return batch["image"].to(self.device), {key: value.to(self.device) for key, value in batch["cond"].items()}
 
     @contextmanager

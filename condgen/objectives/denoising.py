@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -118,8 +119,8 @@ class MinSNR(Weighting):
     gamma: float = 5.0
 
     def __post_init__(self) -> None:
-        if self.gamma <= 0:
-            raise ValueError(f"MinSNR needs gamma > 0, got {self.gamma}")
+        if not (isfinite(self.gamma) and self.gamma > 0):
+            raise ValueError(f"MinSNR needs a finite gamma > 0, got {self.gamma}")
 
     def __call__(self, prediction: Prediction, snr: Tensor) -> Tensor:
         """Clamp and convert to the target's scale."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
+from math import isfinite, log
 
 import torch
 from torch import Tensor
@@ -68,8 +68,8 @@ class WeightedELBO:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value < 0:
-                raise ValueError(f"{name} must be at least 0, got {value}")
+            if not (isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be a finite number >= 0, got {value}")
 
     def weight(self, images_seen: int) -> float:
         """Return the KL term's weight after `images_seen` images."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import log, pi
+from math import isfinite, log, pi
 from typing import ClassVar
 
 import torch
@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 LEVELS = 256
 MIN_LOG_SCALE = -7.0
+MAX_LOG_SCALE = 7.0
+"""Bounds of a logistic variable's log-scale, from far below a grey level to far beyond white; exp of more overflows."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ class Gaussian(Likelihood):
     std: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.std <= 0:
-            raise ValueError(f"Gaussian needs std > 0, got {self.std}")
+        if not (isfinite(self.std) and self.std > 0):
+            raise ValueError(f"Gaussian needs a finite std > 0, got {self.std}")
 
     def log_prob(self, image: Tensor, params: Tensor) -> Tensor:
         """Log-density of the normal distribution."""
@@ -112,8 +114,8 @@ class LearnedGaussian(Likelihood):
     min_std: float = 0.05
 
     def __post_init__(self) -> None:
-        if self.min_std <= 0:
-            raise ValueError(f"LearnedGaussian needs min_std > 0, got {self.min_std}")
+        if not (isfinite(self.min_std) and self.min_std > 0):
+            raise ValueError(f"LearnedGaussian needs a finite min_std > 0, got {self.min_std}")
 
     def std(self, params: Tensor) -> Tensor:
         """Return the standard deviation of each pixel."""
@@ -144,7 +146,7 @@ class DiscretisedLogistic(Likelihood):
 
     def _location_and_log_scale(self, params: Tensor) -> tuple[Tensor, Tensor]:
         location, log_scale = params.chunk(2, dim=1)
-        return location, log_scale.clamp(min=MIN_LOG_SCALE)
+        return location, log_scale.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
 
     def log_prob(self, image: Tensor, params: Tensor) -> Tensor:
         """Log-mass of each pixel's bin [a, b].

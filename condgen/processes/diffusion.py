@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import log, sqrt
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from condgen.processes.schedule import NoiseSchedule
@@ -47,8 +48,12 @@ class Diffusion:
             raise ValueError(f"num_steps, the length of the diffusion, must be at least 2, got {num_steps}")
         self.num_steps = num_steps
         self.alpha_bar = (1 - schedule.betas(num_steps)).cumprod(dim=0)
-        if self.alpha_bar[-1] == 0:
-            raise ValueError(f"{schedule} with {num_steps} steps leaves nothing of the image early on; lower its betas")
+        bounds = self.alpha_bar.new_tensor([1.0]), self.alpha_bar, self.alpha_bar.new_tensor([0.0])
+        if not (torch.cat(bounds).diff() < 0).all():  # a NaN fails the comparison
+            raise ValueError(
+                f"{schedule} with {num_steps} steps does not lower what is left of the image at each step, down to "
+                "more than nothing; change its betas"
+            )
 
     def scales(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return alpha and sigma of steps t (N,), each (N, 1, 1, 1) of the type and on the device of `like`."""

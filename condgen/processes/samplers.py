@@ -30,7 +30,7 @@ class DiffusionSampler(ABC):
         steps: Evaluations of the net, twice as many with a guidance other than 0 and 1; at most those of the process.
         guidance: Scale s of classifier-free guidance, eps_u + s (eps_c - eps_u), which is 1 + w of Ho & Salimans
             (2022, Eq. 6): 1 for the conditional estimate, 0 for the unconditional one.
-        guidance_from: Time from which on guidance is applied, from 0 (clean) to 1 (noise); elsewhere the scale is 1.
+        guidance_from: Time from which on a scale above 1 is applied, from 0 (clean) to 1 (noise); elsewhere it is 1.
         guidance_to: Time up to which it is applied. An interval costs less and leaves more variety (Kynkäänniemi et al.
             2024).
         clip: Clip each estimate of x_0 to [-1, 1].
@@ -55,7 +55,7 @@ class DiffusionSampler(ABC):
 
     def guidance_at(self, time: float) -> float:
         """Return the guidance scale at a time in [0, 1), the step's number as a share of all."""
-        return self.guidance if self.guidance_from <= time < self.guidance_to else 1.0
+        return self.guidance if self.guidance_from <= time < self.guidance_to else min(self.guidance, 1.0)
 
     @abstractmethod
     def __call__(self, denoise: Denoise, x_t: Tensor, process: Diffusion, noise: Noise) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import pi
+from math import isfinite, pi
 
 import torch
 from torch import Tensor
@@ -56,8 +56,8 @@ class CosineSchedule(NoiseSchedule):
     offset: float = 0.008
 
     def __post_init__(self) -> None:
-        if self.offset <= 0:
-            raise ValueError(f"CosineSchedule needs offset > 0, got {self.offset}")
+        if not (isfinite(self.offset) and self.offset > 0):
+            raise ValueError(f"CosineSchedule needs a finite offset > 0, got {self.offset}")
 
     def betas(self, num_steps: int) -> Tensor:
         """Return the variances."""

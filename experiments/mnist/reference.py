@@ -14,7 +14,10 @@ from condgen.metrics import Evaluator, MNISTExtractor, classification_accuracy_s
 from condgen.seeding import generator
 
 N = 10_000
+FEW = 2000
 SEEDS = 5
+CLEARLY_WORSE = 10
+"""Floors by which the distance must tell a spoilt set from a real one."""
 
 
 def spoilt(pixels: Tensor, label: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
@@ -29,7 +32,11 @@ def spoilt(pixels: Tensor, label: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 def measure_reference(root: str) -> dict[str, Any]:
-    """Score training images, as they are and spoilt, in the place of samples."""
+    """Score training images, as they are and spoilt, in the place of samples.
+
+    Raises:
+        AssertionError: If the distance does not see that an image set is spoilt.
+    """
     data = MNIST(root=root, download=False)
     test, train = data.images("test"), data.images("train")
     extractor = MNISTExtractor()
@@ -40,16 +47,30 @@ def measure_reference(root: str) -> dict[str, Any]:
         scores = evaluator.score(real, evaluator.extract(pixels, label))
         return {name: value.value for name, value in scores.items()}
 
-    sets = [torch.randperm(len(train), generator=generator("floor", seed))[:N] for seed in range(SEEDS)]
-    rows = [score(train.pixels[rows], train.cond["label"][rows]) for rows in sets]
-    pixels, label = train.pixels[sets[0]], train.cond["label"][sets[0]]
+    def draws(n: int) -> list[Tensor]:
+        return [torch.randperm(len(train), generator=generator("floor", seed))[:n] for seed in range(SEEDS)]
+
+    def scores_of(n: int) -> list[dict[str, float]]:
+        return [score(train.pixels[rows], train.cond["label"][rows]) for rows in draws(n)]
+
+    rows, first = scores_of(N), draws(N)[0]
+    pixels, label = train.pixels[first], train.cond["label"][first]
+    floor = summary([row["fd_mnist"] for row in rows])
+    worse = {name: score(*images) for name, images in spoilt(pixels, label).items()}
+    for name, row in worse.items():
+        multiple = row["fd_mnist"] / floor["mean"]
+        assert multiple > CLEARLY_WORSE, f"{name} images are {multiple:.1f} floors away, not above {CLEARLY_WORSE}"
     cas = classification_accuracy_score(
         pixels, label, test.pixels, test.cond["label"], num_classes=10, net=extractor.new_net
     )
-    floors = [row["fd_mnist"] for row in rows]
     return {
         "n": N,
-        "fd_mnist_floor": {"mean": mean(floors), "sd": stdev(floors), "values": floors},
+        "fd_mnist_floor": floor,
+        f"fd_mnist_floor_{FEW}": summary([row["fd_mnist"] for row in scores_of(FEW)]),
         "training_images": {name: mean(row[name] for row in rows) for name in rows[0]} | {"cas": cas},
-        "spoilt": {name: score(*images) for name, images in spoilt(pixels, label).items()},
+        "spoilt": worse,
     }
+
+
+def summary(values: list[float]) -> dict[str, Any]:
+    return {"mean": mean(values), "sd": stdev(values), "values": values}

@@ -16,13 +16,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.mnist.reference import measure_reference
+from experiments.mnist.reference import FEW, measure_reference
 from experiments.mnist.tables import main_table, plot_guidance, report
 from experiments.results import ROOT, condgen, into_readme, machine, newest, write_json
 
 HERE = Path(__file__).parent
 MODELS = ("cgan", "dcgan", "vae", "ddpm")
-FEW = 2000
 GUIDANCE = (0.0, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
 
 
@@ -34,45 +33,53 @@ def train(model: str, seed: int, root: str, runs: Path) -> tuple[Path, float]:
     return newest(runs, name), (time.perf_counter() - start) / 60
 
 
-def test(run: Path, runs: Path, name: str, *args: str) -> dict[str, Any]:
+def test(run: Path, runs: Path, name: str, *args: str) -> Path:
+    """Score a run, and return the folder of the scores."""
     condgen("test", "-c", str(run), "--ckpt_path", str(run), "--runs", str(runs), "--name", name, *args)
-    folder = newest(runs, name, "-test")
+    return newest(runs, name, "-test")
+
+
+def result_of(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
-    if (folder / "reconstructions.png").is_file():
-        shutil.copy(folder / "reconstructions.png", HERE / "grids" / f"{name}-reconstructions.png")
     return found
 
 
-def scores_of(result: dict[str, Any], reference: dict[str, Any]) -> dict[str, float]:
+def scores_of(result: dict[str, Any], floor: dict[str, Any]) -> dict[str, float]:
     scores = {name: row["value"] for name, row in result["scores"].items()}
-    return scores | {"fd_mnist_floor": reference["fd_mnist_floor"]["mean"]}
+    return scores | {"fd_mnist_floor": floor["mean"]}
 
 
 def make_row(model: str, seed: int, root: str, runs: Path, reference: dict[str, Any]) -> dict[str, Any]:
     run, minutes = train(model, seed, root, runs)
     name = f"mnist-{model}-{seed}-scores"
-    best = test(run, runs, name, "--evaluation.cas", "true", "--evaluation.reference", "false")
-    few = ("--evaluation.reference", "false", "--evaluation.n_samples", str(FEW), "--likelihood.n_images", "1")
-    raw = test(run, runs, f"{name}-raw", *few, "--evaluation.raw", "true")
-    averaged = test(run, runs, f"{name}-few", *few)
-    shutil.copy(max((run / "samples").iterdir()), HERE / "grids" / f"{model}-{seed}.png")
+    folder = test(run, runs, name, "--evaluation.cas", "true", "--evaluation.reference", "false")
+    best, floor = result_of(folder), reference[f"fd_mnist_floor_{FEW}"]
+
+    def few(suffix: str, *args: str) -> dict[str, float]:
+        options = ("--evaluation.reference", "false", "--evaluation.n_samples", str(FEW), "--likelihood.n_images", "1")
+        return scores_of(result_of(test(run, runs, name + suffix, *options, *args)), floor)
+
     row = {
         "model": model,
         "seed": seed,
         "train_minutes": round(minutes, 2),
         "images_seen": best["protocol"]["images_seen"],
         "sample_seconds": best["protocol"]["seconds"],
-        "scores": scores_of(best, reference),
-        f"raw_scores_{FEW}": scores_of(raw, reference),
-        f"averaged_scores_{FEW}": scores_of(averaged, reference),
+        "scores": scores_of(best, reference["fd_mnist_floor"]),
+        f"averaged_scores_{FEW}": few("-few"),
+        f"raw_scores_{FEW}": few("-raw", "--evaluation.raw", "true"),
         "protocol": best["protocol"],
+        "machine": machine(),
     }
     if model == "ddpm" and seed == 0:
+        everywhere = ("--model.sampler.guidance_from", "0")
         row[f"guidance_{FEW}"] = [
-            {"guidance": scale}
-            | scores_of(test(run, runs, f"{name}-g{scale}", *few, "--model.sampler.guidance", str(scale)), reference)
+            {"guidance": scale} | few(f"-g{scale}", *everywhere, "--model.sampler.guidance", str(scale))
             for scale in GUIDANCE
         ]
+    shutil.copy(max((run / "samples").iterdir()), HERE / "grids" / f"{model}-{seed}.png")
+    if (folder / "reconstructions.png").is_file():
+        shutil.copy(folder / "reconstructions.png", HERE / "grids" / f"{model}-{seed}-reconstructions.png")
     return row
 
 
@@ -84,8 +91,10 @@ def write(results: dict[str, Any]) -> None:
 
 
 def commit(message: str) -> None:
-    for command in (["add", "experiments/mnist", "README.md"], ["commit", "-q", "-m", message]):
-        subprocess.run(["git", *command], check=True, cwd=ROOT)
+    paths = [str(HERE), str(ROOT / "README.md")]
+    subprocess.run(["git", "add", *paths], check=True, cwd=ROOT)
+    if subprocess.run(["git", "diff", "--cached", "--quiet", "--", *paths], cwd=ROOT, check=False).returncode:
+        subprocess.run(["git", "commit", "-q", "-m", message, "--", *paths], check=True, cwd=ROOT)
 
 
 def main() -> None:
@@ -98,7 +107,7 @@ def main() -> None:
     args = parser.parse_args()
     root, runs, path = str(Path(args.root).resolve()), args.runs.resolve(), HERE / "results.json"
     (HERE / "grids").mkdir(exist_ok=True)
-    results = json.loads(path.read_text()) if path.is_file() else {"machine": machine(), "rows": []}
+    results = json.loads(path.read_text()) if path.is_file() else {"rows": []}
     if "reference" not in results:
         results["reference"] = measure_reference(root)
         write(results)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from experiments.mnist.reference import FEW
 from experiments.results import spread
 
 NAMES = {"cgan": "CGAN (MLP)", "dcgan": "DCGAN", "vae": "VAE", "ddpm": "DDPM"}
+BRIEF = ("label_accuracy", "fd_mnist", "in floors", "recall", "coverage")
 SCORES = ("label_accuracy", "precision", "recall", "density", "coverage", "cas")
-BRIEF = ("label_accuracy", "fd_mnist", "recall", "coverage")
-FEW = 2000
 
 
 def rows_of(results: dict[str, Any], model: str) -> list[dict[str, Any]]:
@@ -43,7 +43,7 @@ def main_table(results: dict[str, Any]) -> str:
 
 def reference_table(results: dict[str, Any]) -> str:
     reference = results["reference"]
-    floor = reference["fd_mnist_floor"]
+    floor, few = reference["fd_mnist_floor"], reference[f"fd_mnist_floor_{FEW}"]
     lines = ["| images in the place of samples | fd_mnist | in floors | label accuracy | recall | coverage |",
              "| --- | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
     for name, row in {"training images": reference["training_images"], **reference["spoilt"]}.items():
@@ -51,33 +51,55 @@ def reference_table(results: dict[str, Any]) -> str:
             f"| {name} | {row['fd_mnist']:.3f} | {row['fd_mnist'] / floor['mean']:.1f} | {row['label_accuracy']:.4f} "
             f"| {row['recall']:.3f} | {row['coverage']:.3f} |"
         )
-    return "\n".join(lines) + f"\n\nFloor: {floor['mean']:.4f}, sd {floor['sd']:.4f} over 5 draws.\n"
+    floors = [
+        f"{n:,} images: {row['mean']:.4f}, sd {row['sd']:.4f} over {len(row['values'])} draws"
+        for n, row in ((reference["n"], floor), (FEW, few))
+    ]
+    return "\n".join(lines) + f"\n\nFloor, the distance of random training images, for {'; for '.join(floors)}.\n"
 
 
 def weights_table(results: dict[str, Any]) -> str:
-    lines = [f"| model, {FEW:,} samples | weights | label accuracy | fd_mnist | recall | coverage |",
-             "| --- | --- | ---: | ---: | ---: | ---: |"]  # fmt: skip
+    lines = [
+        f"| model, {FEW:,} samples | weights | {' | '.join(BRIEF)} |",
+        "| --- | --- " + "| ---: " * len(BRIEF) + "|",
+    ]
     for model, name in NAMES.items():
         for kind in ("averaged", "raw"):
-            rows = [row[f"{kind}_scores_{FEW}"] for row in rows_of(results, model)]
+            rows = [brief(row[f"{kind}_scores_{FEW}"]) for row in rows_of(results, model)]
             if rows:
-                cells = [
-                    spread([row[key] for row in rows]) for key in ("label_accuracy", "fd_mnist", "recall", "coverage")
-                ]
+                cells = [spread([row[key] for row in rows]) for key in BRIEF]
                 lines.append(f"| {name} | {kind} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def brief(scores: dict[str, float]) -> dict[str, float]:
+    return {**scores, "in floors": scores["fd_mnist"] / scores["fd_mnist_floor"]}
 
 
 def sweep(results: dict[str, Any]) -> list[dict[str, float]]:
     return next((row[f"guidance_{FEW}"] for row in results["rows"] if f"guidance_{FEW}" in row), [])
 
 
+def shipped(results: dict[str, Any]) -> tuple[str, dict[str, float]]:
+    """Return the manifest's own guidance, in words, and its scores at the same number of samples."""
+    row = next(row for row in results["rows"] if f"guidance_{FEW}" in row)
+    settings = row["protocol"]["sampler"]["init_args"]
+    words = f"{settings['guidance']:g} from t = {settings['guidance_from']:g} T on"
+    return words, row[f"averaged_scores_{FEW}"]
+
+
 def guidance_table(results: dict[str, Any]) -> str:
-    lines = ["| guidance | label accuracy | fd_mnist | precision | recall | coverage |",
-             "| ---: | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
-    for row in sweep(results):
-        cells = [f"{row[key]:.3f}" for key in ("label_accuracy", "fd_mnist", "precision", "recall", "coverage")]
-        lines.append(f"| {row['guidance']:g} | {' | '.join(cells)} |")
+    if not sweep(results):
+        return "Not measured yet.\n"
+    names = ("label_accuracy", "fd_mnist", "in floors", "precision", "recall", "coverage")
+    lines = [f"| guidance | {' | '.join(names)} |", "| ---: " * (len(names) + 1) + "|"]
+    words, own = shipped(results)
+    for name, scores in [
+        *((f"{row['guidance']:g}", row) for row in sweep(results)),
+        (f"{words} (the manifest's)", own),
+    ]:
+        row = brief(scores)
+        lines.append(f"| {name} | " + " | ".join(f"{row[key]:.3f}" for key in names) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -90,13 +112,24 @@ def likelihood_table(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def machines(results: dict[str, Any]) -> str:
+    """Name what the rows were measured on."""
+    found = {
+        f"{row['machine']['processor']}, {row['machine']['cores']} cores ({row['machine']['cpu_capability']}), "
+        f"{row['machine']['threads']} threads, torch {row['machine']['torch']}"
+        for row in results["rows"]
+    }
+    return f"Measured on {' and '.join(sorted(found))}.\n" if found else ""
+
+
 def report(results: dict[str, Any]) -> str:
     """Everything, for results.md."""
     parts = [
         main_table(results),
+        machines(results),
         "## What the distance sees\n\n" + reference_table(results),
         "## Averaged and raw weights\n\n" + weights_table(results),
-        f"## Guidance, DDPM, seed 0, {FEW:,} samples\n\n" + guidance_table(results),
+        f"## Guidance at all times, DDPM, seed 0, {FEW:,} samples\n\n" + guidance_table(results),
         "## Likelihood, nats on binarised data, the first 1,000 test images\n\n" + likelihood_table(results),
     ]
     return "\n".join(parts)
@@ -111,10 +144,13 @@ def plot_guidance(results: dict[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 3, figsize=(10, 3), layout="constrained")
+    words, own = shipped(results)
+    figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
     for axis, name in zip(axes, ("label_accuracy", "recall", "fd_mnist"), strict=True):
-        axis.plot([row["guidance"] for row in rows], [row[name] for row in rows], marker="o")
+        axis.plot([row["guidance"] for row in rows], [row[name] for row in rows], marker="o", label="at all times")
+        axis.axhline(own[name], color="tab:orange", linestyle="--", label=words)
         axis.set(xlabel="guidance scale", title=f"{name}, {FEW:,} samples")
         axis.grid(alpha=0.3)
+    axes[0].legend()
     figure.savefig(path, dpi=100)
     pyplot.close(figure)
