@@ -48,16 +48,15 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     os.replace(part, path)
 
 
-def into_readme(name: str, table: str) -> None:
-    """Put a table between its two marks in the README."""
-    readme = ROOT / "README.md"
+def into_readme(name: str, table: str, readme: Path = ROOT / "README.md") -> None:
+    """Put a table between its two marks in a README."""
     text, count = re.subn(
         rf"(<!-- {name} results.*? -->\n).*?(<!-- end {name} -->)",
         lambda found: f"{found[1]}{table}{found[2]}",
         readme.read_text(),
         flags=re.DOTALL,
     )
-    assert count == 1, f"README.md has {count} tables {name}"
+    assert count == 1, f"{readme} has {count} tables {name}"
     readme.write_text(text)
 
 

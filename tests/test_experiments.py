@@ -16,6 +16,7 @@ from condgen.cli import main
 
 sys.path.insert(0, str(REPO))
 
+from experiments.cifar10 import run as cifar10
 from experiments.mnist import tables
 from experiments.mnist.reference import CLEARLY_WORSE
 
@@ -74,6 +75,18 @@ def test_written_tables_are_those_of_the_results() -> None:
     for row in results["rows"]:
         assert {"model", "seed", "train_minutes", "images_seen", "scores"} <= row.keys()
         assert (MNIST / "grids" / f"{row['model']}-{row['seed']}.png").is_file()
+
+
+def test_the_cifar10_table_leaves_untrained_rows_empty() -> None:
+    scores = {name: {"value": 0.5} for name in ("label_accuracy", "fd_cifar10", "precision", "recall", "coverage")}
+    row = {"model": "vae", "train_minutes": 10.0, "images_per_second": 5000, "scores": scores}
+    lines = cifar10.table([row]).splitlines()
+    assert lines[4] == "| VAE | 10.0 | 5,000 | 0.500 | 0.500 | 0.500 | 0.500 | 0.500 |"
+    assert lines[5] == "| DDPM | " + " | ".join([""] * 7) + " |"
+    path = REPO / "experiments" / "cifar10"
+    found = path / "results.json"
+    rows = json.loads(found.read_text())["rows"] if found.is_file() else []
+    assert cifar10.table(rows) in (path / "README.md").read_text()
 
 
 STUDIES = [

@@ -22,6 +22,7 @@ from condgen.conditions import LabelEncoder, NoCondition
 from condgen.data import Digits
 from condgen.metrics import DigitsExtractor
 from condgen.models import VAE, BoundsLikelihood, DecoderSampler, Encodes, LinearDecay, Reconstructs
+from condgen.models.vae import keyed_noise
 from condgen.nets import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder, UNet
 from condgen.objectives import Bernoulli, DiscretisedLogistic, Gaussian, LearnedGaussian, Likelihood
 from condgen.pixels import to_model_range
@@ -279,8 +280,12 @@ def test_bounds_are_those_of_the_definition(digits: Digits) -> None:
 
 def test_a_bernoulli_is_measured_on_binarised_images(trained: VAE, digits: Digits) -> None:
     batch = first_images(digits)
-    grey = trained.bounds({**batch, "image": torch.zeros_like(batch["image"])}, 1)["elbo"]
-    assert grey.std() > 0.5  # each image has its own binarisation
+    grey: Batch = {**batch, "image": torch.zeros_like(batch["image"]), "cond": {"label": torch.full((20,), 3)}}
+    black_or_white = Bernoulli().observe(grey["image"], keyed_noise(batch["index"].tolist(), "observe", (1, 8, 8)))
+    assert black_or_white.flatten(1).unique(dim=0).shape[0] == 20  # each image has its own binarisation
+    found, expected = trained.bounds(grey, 3), trained.bounds({**grey, "image": black_or_white}, 3)
+    assert torch.equal(found["iwae"], expected["iwae"])
+    assert found["iwae"].std() > 0.5
 
 
 # ---------------------------------------------------------------------- scores

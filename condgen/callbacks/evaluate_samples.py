@@ -75,6 +75,11 @@ class EvaluateSamples(L.Callback):
         self._complete.clear()
         self._reference.clear()
 
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Let the model sample with its averaged weights again."""
+        if isinstance(pl_module, GenerativeModel):
+            pl_module.raw = False
+
     # ------------------------------------------------------------------ real images, once per split
 
     def on_validation_batch_end(

@@ -6,9 +6,12 @@ import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from condgen.cli.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from condgen.models import GenerativeModel
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -37,6 +40,7 @@ def parser() -> OneLineParser:
         "--seeds", metavar="0-15", help="one seed per image of a label, as 0-15 or 3,7,9; default 0 to n-1"
     )
     out.add_argument("--out", default="samples.png", help="a .png file for a grid, else a folder of single PNGs")
+    out.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 or mps; images differ by rounding")
     out.add_argument("--raw", action="store_true", help="use the raw weights, not the averaged ones")
     out.add_argument("--sampler", metavar="CLASS", help="sampler in place of the checkpoint's own, such as DPMSolver")
     out.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="package a checkpoint may import")
@@ -73,7 +77,7 @@ def run(verb: str, args: list[str]) -> int:
             raise UserError(f"{what} names the same one twice")
     repeated = torch.tensor(seeds).repeat(max(1, len(labels)))
     cond = {"label": torch.tensor(labels).repeat_interleave(len(seeds))} if labels else {}
-    images = to_uint8(model.sample(cond, seeds=repeated)).cpu()
+    images = to_uint8(moved(model, options.device).sample(cond, seeds=repeated)).cpu()
     try:
         if out.suffix.lower() == ".png":
             save_png(grid(images, len(seeds)), out)
@@ -85,6 +89,14 @@ def run(verb: str, args: list[str]) -> int:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from error
     print(f"{len(images)} images in {out}")
     return 0
+
+
+def moved(model: GenerativeModel, device: str) -> GenerativeModel:
+    """Move a model to a device that is there."""
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch raises either, by the reason
+        raise UserError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 def parse_settings(rest: list[str]) -> dict[str, str]:

@@ -18,6 +18,9 @@ from condgen.processes import CosineSchedule, Diffusion, DiffusionSampler, DPMSo
 from condgen.seeding import RowNoise, generator, run_seed
 from condgen.types import Batch, Condition, CondSpec, Encoded, Shape
 
+LARGEST_WEIGHT = 100.0
+"""Largest weight of the loss at one time, over the mean of all."""
+
 
 class Denoiser(nn.Module):
     """A net on (x_t, t) with the condition encoder that it alone owns and trains."""
@@ -78,6 +81,7 @@ class DDPM(SingleLossModel):
         make_net: NetFactory = net or UNet
         condition_encoder = encoder(self.cond_spec)
         self.process = Diffusion(noise_schedule, num_steps)
+        check_weights(weighting, prediction, self.process)
         self.prediction = prediction
         self.weighting = weighting
         self.condition_dropout = condition_dropout
@@ -177,3 +181,14 @@ class DDPM(SingleLossModel):
 
     def _source(self, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
         return generator(run_seed(), self.global_rank, self.batches_seen, purpose, device=device)
+
+
+def check_weights(weighting: Weighting, prediction: Prediction, process: Diffusion) -> None:
+    """Refuse a loss of which single times would be nearly all, as the error in x_0 of a net that predicts noise."""
+    weights = weighting(prediction, process.snr(torch.arange(process.num_steps)))
+    largest = float(weights.max() / weights.mean().clamp(min=1e-12))
+    if not largest <= LARGEST_WEIGHT:
+        raise ValueError(
+            f"{type(weighting).__name__} with {type(prediction).__name__} gives single times {largest:.3g} times the "
+            "mean weight; use Simple or MinSNR, or predict x_0 or v"
+        )

@@ -58,8 +58,8 @@ class WeightedELBO:
     Args:
         beta: Weight of the KL term (Higgins et al. 2017, Eq. 4); 1 is the ELBO.
         kl_warmup: Images over which the weight grows linearly from 0 to `beta` (Bowman et al. 2016); 0 for none.
-        free_bits: Nats of each latent dimension, in the mean over the batch, that cost nothing to use and gain nothing
-            to save (Kingma et al. 2016, Eq. 15); 0 for none.
+        free_bits: Nats of each latent dimension, in the mean over a process's batch, that cost nothing to use and gain
+            nothing to save (Kingma et al. 2016, Eq. 15); 0 for none.
     """
 
     beta: float = 1.0

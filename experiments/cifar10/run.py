@@ -4,7 +4,8 @@ python -m experiments.cifar10.run --root FILE --extractor FILE [--devices N]    
 python -m experiments.cifar10.run --root FILE --steps 200 --batch-size 8         # anywhere: does it run?
 
 FILE of --root is the zip file of JPEGs that `data/cifar10_jpeg.yaml` reads; the extractor is one that
-`experiments/extractors/train.py cifar10_jpeg` wrote. A check writes check.json, and no row of results.
+`experiments/extractors/train.py cifar10_jpeg` wrote. Writes results.json, grids/ and the table in README.md; a check
+writes check.json, and no row of results.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from experiments.results import condgen, machine, newest, write_json
+from experiments.results import condgen, into_readme, machine, newest, write_json
 
 HERE = Path(__file__).parent
-MODELS = ("dcgan", "resnet_gan", "vae", "ddpm")
+MODELS = {"dcgan": "DCGAN", "resnet_gan": "residual GAN", "vae": "VAE", "ddpm": "DDPM"}
+COLUMNS = ("label accuracy", "fd", "precision", "recall", "coverage")
 
 
 def fit(model: str, args: argparse.Namespace, *options: str) -> tuple[Path, float]:
@@ -52,7 +54,8 @@ def check(model: str, args: argparse.Namespace) -> dict[str, Any]:
 def row(model: str, args: argparse.Namespace) -> dict[str, Any]:
     judge = ["--evaluation.extractor", "condgen.metrics.ClassifierExtractor", "--evaluation.extractor.path",
              str(Path(args.extractor).resolve())]  # fmt: skip
-    run, seconds = fit(model, args, *judge, "--trainer.max_time", "00:00:10:00", "--trainer.devices", str(args.devices))
+    ten_minutes = ["--trainer.max_time", "00:00:10:00", "--trainer.limit_val_batches", "0"]
+    run, seconds = fit(model, args, *judge, *ten_minutes, "--trainer.devices", str(args.devices))
     name = f"cifar10-{model}-scores"
     condgen("test", "-c", str(run), "--ckpt_path", str(run), "--runs", str(args.runs), "--name", name,
             "--trainer.devices", "1")  # fmt: skip
@@ -61,7 +64,20 @@ def row(model: str, args: argparse.Namespace) -> dict[str, Any]:
     shutil.copy(max((run / "samples").iterdir()), HERE / "grids" / f"{model}.png")
     images = result["protocol"]["images_seen"]
     return {"model": model, "train_minutes": round(seconds / 60, 2), "images_seen": images,
-            "images_per_second": round(images / seconds), **result}  # fmt: skip
+            "images_per_second": round(images / seconds), "machine": machine(), **result}  # fmt: skip
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """One line per model, empty where it is yet to be trained."""
+    lines = [f"| model | minutes | images per second | {' | '.join(COLUMNS)} |", "| --- " + "| ---: " * 7 + "|"]
+    for model, name in MODELS.items():
+        cells = [""] * 7
+        for found in (other for other in rows if other["model"] == model):
+            scores = {key.partition("_")[0]: score["value"] for key, score in found["scores"].items()}
+            shown = [f"{scores[column.partition(' ')[0]]:.3f}" for column in COLUMNS]
+            cells = [f"{found['train_minutes']:.1f}", f"{found['images_per_second']:,}", *shown]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -81,7 +97,10 @@ def main() -> None:
     for model in args.models.split(","):
         found = json.loads(path.read_text()) if path.is_file() else {"rows": []}
         rows = [other for other in found["rows"] if other["model"] != model]
-        write_json(path, {"machine": machine(), "rows": [*rows, make(model, args)]})
+        rows.append(make(model, args))
+        write_json(path, {"rows": rows} | ({"machine": machine()} if args.steps else {}))
+        if not args.steps:
+            into_readme("cifar10", table(rows), HERE / "README.md")
 
 
 if __name__ == "__main__":
