@@ -25,7 +25,7 @@ FAMILIES: dict[str, Family] = {
     "dcgan": partial(
         DCGAN,
         generator=partial(DCGANGenerator, width=8),
-        discriminator=partial(DCGANDiscriminator, width=8, projection=True, spectral_norm=True),
+        discriminator=partial(DCGANDiscriminator, width=8, projection=True, spectral_norm="all"),
     ),
     "vae": VAE,
     "ddpm": partial(

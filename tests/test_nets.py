@@ -33,7 +33,7 @@ DISCRIMINATORS: list[Callable[..., nn.Module]] = [
     MLPDiscriminator,
     partial(MLPDiscriminator, projection=True),
     DCGANDiscriminator,
-    partial(DCGANDiscriminator, projection=True, spectral_norm=True),
+    partial(DCGANDiscriminator, projection=True, spectral_norm="all"),
     partial(DCGANDiscriminator, batch_norm=True),
     partial(ResNetDiscriminator, width=8, max_multiple=2),
 ]
@@ -82,18 +82,31 @@ def test_projection_is_the_inner_product_of_embedding_and_features() -> None:
 @pytest.mark.parametrize(
     ("make", "layers"),
     [
-        (partial(DCGANDiscriminator, projection=True, spectral_norm=True), 4),
+        (partial(DCGANDiscriminator, projection=True), 4),
         (partial(ResNetDiscriminator, width=8, flat_blocks=1), 10),
     ],
 )
-def test_spectral_norm_bounds_every_layer(make: Callable[..., nn.Module], layers: int) -> None:
-    net = make((1, 16, 16), DIMS)
-    for _ in range(60):
-        net(torch.rand(2, 1, 16, 16), vectors(2))
-    weights = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    assert len(weights) == layers
-    for weight in weights:
-        assert float(torch.linalg.matrix_norm(weight.detach().flatten(1), 2)) == pytest.approx(1.0, abs=0.02)
+def test_spectral_norm_bounds_every_layer_or_all_but_the_head(make: Callable[..., nn.Module], layers: int) -> None:
+    for which in ("all", "hidden"):
+        net = make((1, 16, 16), DIMS, spectral_norm=which)
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter.mul_(3.0)
+        for _ in range(60):
+            net(torch.rand(2, 1, 16, 16), vectors(2))
+        norms = {
+            name: float(torch.linalg.matrix_norm(module.weight.detach().flatten(1), 2))
+            for name, module in net.named_modules()
+            if isinstance(module, nn.Conv2d | nn.Linear)
+        }
+        free = [name for name, norm in norms.items() if norm != pytest.approx(1.0, abs=0.02)]
+        assert len(norms) == layers
+        assert free == ([] if which == "all" else ["head.linear", "head.embed"])
+
+
+def test_unknown_spectral_norms_are_named() -> None:
+    with pytest.raises(ValueError, match="spectral_norm must be one of none, hidden, all, got True"):
+        DCGANDiscriminator((1, 16, 16), DIMS, spectral_norm=True)
 
 
 def test_conditional_batch_norm_normalises_then_scales() -> None:

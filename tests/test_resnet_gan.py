@@ -60,7 +60,7 @@ def test_the_generator_is_the_published_one(side: int, kwargs: dict, published: 
 )
 def test_the_discriminator_is_the_published_one(side: int, kwargs: dict, published: list) -> None:
     with torch.device("meta"):
-        net = ResNetDiscriminator((3, side, side), DIMS, spectral_norm=False, **kwargs)
+        net = ResNetDiscriminator((3, side, side), DIMS, spectral_norm="none", **kwargs)
         assert sizes_of_blocks(net, torch.empty(2, 3, side, side), Encoded(torch.empty(2, 10))) == published
     assert net.feature_dim == published[-1][0]
 

@@ -9,6 +9,7 @@ from condgen.nets.layers import (
     ConditionalBatchNorm2d,
     Head,
     Judgement,
+    SpectralNorm,
     append_planes,
     append_vector,
     normalise_spectrally,
@@ -81,7 +82,7 @@ class DCGANDiscriminator(nn.Module):
         dims: Widths of the encoded condition; the vector is used.
         width: Channels after the first layer; they double towards the 4x4 map, up to 8 times.
         projection: Use the condition in a projection term, not as constant planes beside the image.
-        spectral_norm: Divide each weight by its spectral norm (Miyato et al. 2018).
+        spectral_norm: Weights to divide by their spectral norm (Miyato et al. 2018): `none`, `hidden` or `all`.
         batch_norm: Normalise each layer but the first over the batch.
         dropout: Probability of dropping a feature of the 4x4 map.
     """
@@ -93,7 +94,7 @@ class DCGANDiscriminator(nn.Module):
         *,
         width: int = 32,
         projection: bool = False,
-        spectral_norm: bool = False,
+        spectral_norm: SpectralNorm = "none",
         batch_norm: bool = False,
         dropout: float = 0.25,
     ) -> None:
@@ -115,8 +116,7 @@ class DCGANDiscriminator(nn.Module):
         if batch_norm:  # without it such small weights give a discriminator that learns late
             self.layers.apply(init_weights)
         self.head = Head(self.feature_dim, dims, projection)
-        if spectral_norm:
-            normalise_spectrally(self)
+        normalise_spectrally(self, spectral_norm)
 
     def forward(self, image: Tensor, cond: Encoded) -> Judgement:
         """Judge images (N, C, H, W) in [-1, 1]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -65,10 +65,20 @@ def append_planes(x: Tensor, cond: Encoded) -> Tensor:
     return torch.cat([x, planes], dim=1)
 
 
-def normalise_spectrally(net: nn.Module) -> None:
-    """Divide each weight of a net's convolutions and linear layers by its spectral norm (Miyato et al. 2018)."""
-    for module in list(net.modules()):
-        if isinstance(module, nn.Conv2d | nn.Linear):
+SpectralNorm = Literal["none", "hidden", "all"]
+"""Which weights are divided by their spectral norm: all, or all but the head's, whose scale is then learned."""
+
+
+def normalise_spectrally(net: nn.Module, which: SpectralNorm) -> None:
+    """Divide weights of a discriminator's convolutions and linear layers by their spectral norm (Miyato et al. 2018).
+
+    A net without hidden scales can be too weak a judge of nearby images; a learned scale of the head cures that, and
+    leaves all hidden layers bounded.
+    """
+    if which not in get_args(SpectralNorm):
+        raise ValueError(f"spectral_norm must be one of {', '.join(get_args(SpectralNorm))}, got {which}")
+    for name, module in list(net.named_modules()) if which != "none" else []:
+        if isinstance(module, nn.Conv2d | nn.Linear) and (which == "all" or not name.startswith("head.")):
             spectral_norm(module)
 
 

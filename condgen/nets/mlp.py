@@ -9,7 +9,15 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from condgen.nets.layers import Head, Judgement, append_vector, normalise_spectrally, require_positive, require_routes
+from condgen.nets.layers import (
+    Head,
+    Judgement,
+    SpectralNorm,
+    append_vector,
+    normalise_spectrally,
+    require_positive,
+    require_routes,
+)
 from condgen.types import CondDims, Encoded, Shape
 
 
@@ -60,7 +68,9 @@ class MLPDiscriminator(nn.Module):
         hidden: Widths of the hidden layers.
         dropout: Probability of dropping a hidden unit.
         projection: Use the condition in a projection term, not by concatenation with the image.
-        spectral_norm: Divide each weight by its spectral norm (Miyato et al. 2018).
+        spectral_norm: Weights to divide by their spectral norm (Miyato et al. 2018): `none`, `hidden` or `all`.
+        background: Subtracted from images, such as -1 where most pixels are black: under spectral norm a large constant
+            part of the input drowns the rest.
     """
 
     def __init__(
@@ -71,24 +81,27 @@ class MLPDiscriminator(nn.Module):
         hidden: Sequence[int] = (512, 256),
         dropout: float = 0.3,
         projection: bool = False,
-        spectral_norm: bool = False,
+        spectral_norm: SpectralNorm = "none",
+        background: float = 0.0,
     ) -> None:
         super().__init__()
         require_routes(self, dims, "vector")
         require_positive(hidden=hidden)
+        if not -1 <= background <= 1:
+            raise ValueError(f"background must be a pixel in [-1, 1], got {background}")
         self.projection = projection
+        self.background = background
         self.feature_dim = hidden[-1]
         layers: list[nn.Module] = []
         for width_in, width_out in pairwise((prod(shape) + (0 if projection else dims.vector), *hidden)):
             layers += [nn.Linear(width_in, width_out), nn.LeakyReLU(0.2, inplace=True), nn.Dropout(dropout)]
         self.layers = nn.Sequential(*layers)
         self.head = Head(self.feature_dim, dims, projection)
-        if spectral_norm:
-            normalise_spectrally(self)
+        normalise_spectrally(self, spectral_norm)
 
     def forward(self, image: Tensor, cond: Encoded) -> Judgement:
         """Judge images (N, C, H, W) in [-1, 1]."""
-        x = image.flatten(1)
+        x = image.flatten(1) - self.background
         features = self.layers(x if self.projection else append_vector(x, cond))
         judgement: Judgement = self.head(features, cond)
         return judgement

@@ -13,6 +13,7 @@ from condgen.nets.layers import (
     ConditionalBatchNorm2d,
     Head,
     Judgement,
+    SpectralNorm,
     normalise_spectrally,
     num_doublings,
     require_positive,
@@ -68,7 +69,7 @@ class ResNetDiscriminator(nn.Module):
         max_multiple: Channels double from block to block, up to so many times `width`.
         flat_blocks: Blocks at the end, at least 1, that keep the map's size; the first block always halves it.
         projection: Use the condition, in a projection term; false where the encoder gives none.
-        spectral_norm: Divide each weight by its spectral norm.
+        spectral_norm: Weights to divide by their spectral norm (Miyato et al. 2018): `none`, `hidden` or `all`.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class ResNetDiscriminator(nn.Module):
         max_multiple: int = 1,
         flat_blocks: int = 2,
         projection: bool = True,
-        spectral_norm: bool = True,
+        spectral_norm: SpectralNorm = "all",
     ) -> None:
         super().__init__()
         require_routes(self, dims, *(["vector"] if projection else []))
@@ -93,8 +94,7 @@ class ResNetDiscriminator(nn.Module):
         self.feature_dim = widths[-1]
         self.head = Head(self.feature_dim, dims, projection)
         init_glorot(self)
-        if spectral_norm:
-            normalise_spectrally(self)
+        normalise_spectrally(self, spectral_norm)
 
     def forward(self, image: Tensor, cond: Encoded) -> Judgement:
         """Judge images (N, C, H, W) in [-1, 1]."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import log
 from typing import TypeVar, cast
 
@@ -135,30 +135,44 @@ class UNet(nn.Module):
             nn.init.normal_(self.vector.weight)
         self.fold, self.unfold = nn.PixelUnshuffle(patch), nn.PixelShuffle(patch)
         self.stem = nn.Conv2d(channels, width, 3, padding=1)
-        self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
 
         def stage(before: int, after: int, side: int) -> Stage:
             return Stage(before, after, embedding_dim, dropout, side in attention)
 
-        now, skips = width, [width]
-        for factor, side in zip(multipliers, sides, strict=True):
-            if side != sides[0]:
+        levels = [(width * factor, side) for factor, side in zip(multipliers, sides, strict=True)]
+        last = levels[-1][0]
+        skips = self._build_down(levels, blocks, stage)
+        self.middle = stage(last, last, sides[-1])
+        self._build_up(levels, blocks, stage, skips)
+        self.norm = nn.GroupNorm(num_groups(levels[0][0]), levels[0][0])
+        self.last = zeroed(nn.Conv2d(levels[0][0], channels, 3, padding=1))
+
+    def _build_down(self, levels: list[tuple[int, int]], blocks: int, stage: Callable[..., Stage]) -> list[int]:
+        """Build the way down through levels of (channels, height); return the channels of all skip connections."""
+        self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
+        now, skips = self.width, [self.width]
+        for level, (channels, side) in enumerate(levels):
+            if level:
                 self.shrink.append(nn.Conv2d(now, now, 3, stride=2, padding=1))
                 skips.append(now)
-            after = width * factor
-            self.down.append(nn.ModuleList(stage(now if j == 0 else after, after, side) for j in range(blocks)))
-            now, skips = after, skips + [after] * blocks
-        self.middle = stage(now, now, sides[-1])
-        for factor, side in reversed(list(zip(multipliers, sides, strict=True))):
-            if side != sides[-1]:
+            befores = [now, *[channels] * (blocks - 1)]
+            self.down.append(nn.ModuleList(stage(before, channels, side) for before in befores))
+            skips += [channels] * blocks
+            now = channels
+        return skips
+
+    def _build_up(
+        self, levels: list[tuple[int, int]], blocks: int, stage: Callable[..., Stage], skips: list[int]
+    ) -> None:
+        """Build the way up, whose stages take the skips of the way down beside their input."""
+        self.up, self.grow = nn.ModuleList(), nn.ModuleList()
+        now = levels[-1][0]
+        for level, (channels, side) in enumerate(reversed(levels)):
+            if level:
                 self.grow.append(nn.Conv2d(now, now, 3, padding=1))
-            after = width * factor
-            befores = [now, *[after] * blocks]
-            self.up.append(nn.ModuleList(stage(before + skips.pop(), after, side) for before in befores))
-            now = after
-        self.norm = nn.GroupNorm(num_groups(now), now)
-        self.last = zeroed(nn.Conv2d(now, channels, 3, padding=1))
+            befores = [now, *[channels] * blocks]
+            self.up.append(nn.ModuleList(stage(before + skips.pop(), channels, side) for before in befores))
+            now = channels
 
     def forward(self, x: Tensor, t: Tensor, cond: Encoded) -> Tensor:
         """Map x_t (N, C, H, W), times t (N,) in [0, 1000) and the condition to (N, C, H, W), unbounded."""
