@@ -17,8 +17,10 @@ import torch
 ROOT = Path(__file__).parent.parent
 
 
-def condgen(verb: str, *args: str) -> None:
-    subprocess.run([sys.executable, "-m", "condgen", verb, *args], check=True, cwd=ROOT)
+def condgen(verb: str, *args: str, threads: int | None = None) -> None:
+    """Run a verb, each of its processes on so many threads; null for as many as there are cores."""
+    env = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+    subprocess.run([sys.executable, "-m", "condgen", verb, *args], check=True, cwd=ROOT, env=env)
 
 
 def newest(runs: Path, name: str, suffix: str = "") -> Path:

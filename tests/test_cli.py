@@ -359,7 +359,7 @@ def test_two_processes_train_score_and_keep_equal_weights(finished: SimpleNamesp
     assert "sync_dist" not in done.stderr
     scores = []
     for name, more in (("alone", []), ("both", two)):
-        done = command("test", *config, *more, "--runs", name, cwd=tmp_path)
+        done = command("test", *config, *more, "--runs", name, "--evaluation.cas", "true", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         (file,) = tmp_path.glob(f"{name}/*/*/metrics.json")
         scores.append(json.loads(file.read_text()))
@@ -367,7 +367,9 @@ def test_two_processes_train_score_and_keep_equal_weights(finished: SimpleNamesp
     assert [s["protocol"]["n_real"] for s in scores] == [360, 360]
     for name, row in scores[0]["scores"].items():
         for side in ("value", "training_images"):
-            assert row[side] == pytest.approx(scores[1]["scores"][name][side], rel=1e-5)
+            close = {"abs": 0.05} if name == "cas" else {"rel": 1e-5}  # what a net learns depends on the threads
+            assert row[side] == pytest.approx(scores[1]["scores"][name][side], **close)
+    assert scores[1]["scores"]["cas"]["training_images"] > 0.8
 
 
 def test_a_resumed_run_equals_the_uninterrupted_one(finished: SimpleNamespace, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class EvaluateSamples(L.Callback):
         raw: In `validate` and `test`, sample with the raw weights though there are averaged ones.
         reference: In `validate` and `test`, score training images too.
         cas: In `validate` and `test`, train the extractor's net from scratch on the samples and report its accuracy on
-            the split (Ravuri & Vinyals 2019). Takes minutes, and one process.
+            the split (Ravuri & Vinyals 2019). Takes minutes, in the first process.
     """
 
     def __init__(
@@ -67,8 +67,6 @@ class EvaluateSamples(L.Callback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Forget the real images of an earlier run, and choose the weights that sample."""
-        if self.cas and trainer.world_size > 1:
-            raise ValueError(f"evaluation.cas takes one process, got {trainer.world_size}")
         if isinstance(pl_module, GenerativeModel):
             pl_module.raw = self.raw and stage in ("validate", "test")
         self._real.clear()
@@ -180,19 +178,22 @@ class EvaluateSamples(L.Callback):
     def _train_on(
         self, trainer: L.Trainer, split: EvaluationSplit, pixels: Tensor, cond: Condition
     ) -> dict[str, Score]:
-        """Return the classification accuracy score of uint8 images, if it is asked for."""
+        """Return the classification accuracy score of all processes' uint8 images, if it is asked for."""
         data = getattr(trainer, "datamodule", None)
         if not self.cas or self.evaluator is None:
             return {}
         if not isinstance(data, ImageDataModule) or "label" not in cond:
             raise ValueError("evaluation.cas needs one of condgen's data modules, with labels")
         real, net = data.images(split), self.evaluator.extractor.new_net
-        label, real_pixels = cond["label"].to(pixels.device), real.pixels.to(pixels.device)
-        classes = self.evaluator.extractor.num_classes
-        value = classification_accuracy_score(
-            pixels, label, real_pixels, real.cond["label"].to(pixels.device), num_classes=classes, net=net
-        )
-        return {"cas": Score(value, "higher")}
+        images = pixels, cond["label"].to(pixels.device)
+        if trainer.world_size > 1:
+            images = gathered(images[0], trainer.world_size), gathered(images[1], trainer.world_size)
+        value = 0.0
+        if trainer.is_global_zero:
+            truth = real.pixels.to(pixels.device), real.cond["label"].to(pixels.device)
+            classes = self.evaluator.extractor.num_classes
+            value = classification_accuracy_score(*images, *truth, num_classes=classes, net=net)
+        return {"cas": Score(float(trainer.strategy.broadcast(value)), "higher")}
 
     # ------------------------------------------------------------------ report
 
@@ -235,3 +236,10 @@ def join(parts: list[Features]) -> Features:
     """Concatenate features and labels."""
     labels = [part.label for part in parts if part.label is not None]
     return Features(torch.cat([part.features for part in parts]), torch.cat(labels) if labels else None)
+
+
+def gathered(mine: Tensor, world_size: int) -> Tensor:
+    """Concatenate the rows of all processes, which may hold different numbers of them, in the order of the ranks."""
+    parts: list[Any] = [None] * world_size
+    torch.distributed.all_gather_object(parts, mine.cpu())
+    return torch.cat(parts).to(mine.device)

@@ -1,6 +1,6 @@
 """Train all families on MNIST, score them, and write the results, row by row.
 
-python -m experiments.mnist.run --root FOLDER [--models dcgan,vae] [--seeds 0,1,2] [--commit]
+python -m experiments.mnist.run --root FOLDER [--models dcgan,vae] [--seeds 0,1,2] [--jobs 2] [--commit]
 
 A row is one model and one seed; rows that results.json holds already are skipped, so an interrupted run goes on where
 it stopped. Writes results.json, results.md, grids/ and guidance.png beside this file, and the table into README.md.
@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from experiments.mnist.reference import FEW, measure_reference
 from experiments.mnist.tables import main_table, plot_guidance, report
@@ -25,18 +30,71 @@ MODELS = ("cgan", "dcgan", "vae", "ddpm")
 GUIDANCE = (0.0, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
 
 
-def train(model: str, seed: int, root: str, runs: Path) -> tuple[Path, float]:
-    name, start = f"mnist-{model}-{seed}", time.perf_counter()
-    config = str(HERE / f"{model}.yaml")
-    condgen("fit", "-c", config, "--data.root", root, "--seed_everything", str(seed), "--runs", str(runs),
-            "--name", name)  # fmt: skip
-    return newest(runs, name), (time.perf_counter() - start) / 60
+@dataclass(frozen=True)
+class Bench:
+    """Where rows are made: the data, the folder of the runs, the cores of each row, and what training images get.
 
+    A row runs as one process of one thread per core: on small nets that is faster than one process of many threads.
+    """
 
-def test(run: Path, runs: Path, name: str, *args: str) -> Path:
-    """Score a run, and return the folder of the scores."""
-    condgen("test", "-c", str(run), "--ckpt_path", str(run), "--runs", str(runs), "--name", name, *args)
-    return newest(runs, name, "-test")
+    root: str
+    runs: Path
+    cores: int
+    reference: dict[str, Any]
+
+    def run(self, verb: str, name: str, *args: str) -> Path:
+        """Run a verb on the row's cores, and return the folder that it wrote."""
+        where = ("--trainer.accelerator", "cpu", "--trainer.devices", str(self.cores), "--runs", str(self.runs))
+        condgen(verb, *args, *where, "--name", name, threads=1)
+        return newest(self.runs, name, "" if verb == "fit" else f"-{verb}")
+
+    def train(self, model: str, seed: int) -> tuple[Path, float]:
+        """Train one model, and return its run and the minutes that the command took."""
+        config, start = HERE / f"{model}.yaml", time.perf_counter()
+        batch = yaml.safe_load(config.read_text())["data"]["init_args"]["batch_size"]
+        data = ("--data.root", self.root, "--data.batch_size", str(batch // self.cores))
+        run = self.run("fit", f"mnist-{model}-{seed}", "-c", str(config), "--seed_everything", str(seed), *data)
+        return run, (time.perf_counter() - start) / 60
+
+    def test(self, run: Path, name: str, *args: str) -> Path:
+        """Score a run, and return the folder of the scores."""
+        return self.run("test", name, "-c", str(run), "--ckpt_path", str(run), *args)
+
+    def make_row(self, model: str, seed: int) -> dict[str, Any]:
+        """Train, score, score in other ways by fewer samples, and keep the pictures."""
+        run, minutes = self.train(model, seed)
+        name = f"mnist-{model}-{seed}-scores"
+        folder = self.test(run, name, "--evaluation.cas", "true", "--evaluation.reference", "false")
+        best = result_of(folder)
+
+        def few(suffix: str, *args: str) -> dict[str, float]:
+            size = ("--evaluation.reference", "false", "--evaluation.n_samples", str(FEW), "--likelihood.n_images", "1")
+            found = self.test(run, name + suffix, *size, *args)
+            return scores_of(result_of(found), self.reference[f"fd_mnist_floor_{FEW}"])
+
+        row = {
+            "model": model,
+            "seed": seed,
+            "train_minutes": round(minutes, 2),
+            "images_seen": best["protocol"]["images_seen"],
+            "sample_seconds": best["protocol"]["seconds"],
+            "scores": scores_of(best, self.reference["fd_mnist_floor"]),
+            f"averaged_scores_{FEW}": few("-few"),
+            f"raw_scores_{FEW}": few("-raw", "--evaluation.raw", "true"),
+            "protocol": best["protocol"],
+            "cores": self.cores,
+            "machine": machine(),
+        }
+        if model == "ddpm" and seed == 0:
+            everywhere = ("--model.sampler.guidance_from", "0")
+            row[f"guidance_{FEW}"] = [
+                {"guidance": scale} | few(f"-g{scale}", *everywhere, "--model.sampler.guidance", str(scale))
+                for scale in GUIDANCE
+            ]
+        shutil.copy(max((run / "samples").iterdir()), HERE / "grids" / f"{model}-{seed}.png")
+        if (folder / "reconstructions.png").is_file():
+            shutil.copy(folder / "reconstructions.png", HERE / "grids" / f"{model}-{seed}-reconstructions.png")
+        return row
 
 
 def result_of(folder: Path) -> dict[str, Any]:
@@ -47,40 +105,6 @@ def result_of(folder: Path) -> dict[str, Any]:
 def scores_of(result: dict[str, Any], floor: dict[str, Any]) -> dict[str, float]:
     scores = {name: row["value"] for name, row in result["scores"].items()}
     return scores | {"fd_mnist_floor": floor["mean"]}
-
-
-def make_row(model: str, seed: int, root: str, runs: Path, reference: dict[str, Any]) -> dict[str, Any]:
-    run, minutes = train(model, seed, root, runs)
-    name = f"mnist-{model}-{seed}-scores"
-    folder = test(run, runs, name, "--evaluation.cas", "true", "--evaluation.reference", "false")
-    best, floor = result_of(folder), reference[f"fd_mnist_floor_{FEW}"]
-
-    def few(suffix: str, *args: str) -> dict[str, float]:
-        options = ("--evaluation.reference", "false", "--evaluation.n_samples", str(FEW), "--likelihood.n_images", "1")
-        return scores_of(result_of(test(run, runs, name + suffix, *options, *args)), floor)
-
-    row = {
-        "model": model,
-        "seed": seed,
-        "train_minutes": round(minutes, 2),
-        "images_seen": best["protocol"]["images_seen"],
-        "sample_seconds": best["protocol"]["seconds"],
-        "scores": scores_of(best, reference["fd_mnist_floor"]),
-        f"averaged_scores_{FEW}": few("-few"),
-        f"raw_scores_{FEW}": few("-raw", "--evaluation.raw", "true"),
-        "protocol": best["protocol"],
-        "machine": machine(),
-    }
-    if model == "ddpm" and seed == 0:
-        everywhere = ("--model.sampler.guidance_from", "0")
-        row[f"guidance_{FEW}"] = [
-            {"guidance": scale} | few(f"-g{scale}", *everywhere, "--model.sampler.guidance", str(scale))
-            for scale in GUIDANCE
-        ]
-    shutil.copy(max((run / "samples").iterdir()), HERE / "grids" / f"{model}-{seed}.png")
-    if (folder / "reconstructions.png").is_file():
-        shutil.copy(folder / "reconstructions.png", HERE / "grids" / f"{model}-{seed}-reconstructions.png")
-    return row
 
 
 def write(results: dict[str, Any]) -> None:
@@ -103,23 +127,25 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--jobs", type=int, default=1, help="rows at a time, each on its share of the cores")
     parser.add_argument("--commit", action="store_true", help="commit the results to git after each row")
     args = parser.parse_args()
-    root, runs, path = str(Path(args.root).resolve()), args.runs.resolve(), HERE / "results.json"
+    root, path = str(Path(args.root).resolve()), HERE / "results.json"
     (HERE / "grids").mkdir(exist_ok=True)
     results = json.loads(path.read_text()) if path.is_file() else {"rows": []}
     if "reference" not in results:
         results["reference"] = measure_reference(root)
         write(results)
-    for seed in map(int, args.seeds.split(",")):
-        for model in args.models.split(","):
-            if any((row["model"], row["seed"]) == (model, seed) for row in results["rows"]):
-                continue
-            results["rows"].append(make_row(model, seed, root, runs, results["reference"]))
+    bench = Bench(root, args.runs.resolve(), max(1, (os.cpu_count() or 1) // args.jobs), results["reference"])
+    done = {(row["model"], row["seed"]) for row in results["rows"]}
+    wanted = [(model, seed) for seed in map(int, args.seeds.split(",")) for model in args.models.split(",")]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for row in as_completed(pool.submit(bench.make_row, *key) for key in wanted if key not in done):
+            results["rows"].append(row.result())
             results["rows"].sort(key=lambda row: (MODELS.index(row["model"]), row["seed"]))
             write(results)
             if args.commit:
-                commit(f"MNIST results: {model}, seed {seed}")
+                commit(f"MNIST results: {row.result()['model']}, seed {row.result()['seed']}")
     write(results)
     print(main_table(results))
 
