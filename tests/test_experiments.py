@@ -29,7 +29,7 @@ def made_up(seeds: int = 2) -> dict[str, Any]:
     machine = {"processor": "Some CPU", "cores": 2, "cpu_capability": "AVX2", "threads": 2, "torch": "2"}
     sampler = {"init_args": {"guidance": 2.0, "guidance_from": 0.5}}
     rows = [
-        {"model": model, "seed": seed, "train_minutes": 5.0, "images_seen": 10, "sample_seconds": 1.0,
+        {"model": model, "seed": seed, "train_minutes": 5.0, "images_seen": 10, "sample_seconds": 1.0, "cores": 1,
          "scores": scores, "raw_scores_2000": few, "averaged_scores_2000": few, "machine": machine,
          "protocol": {"sampler": sampler}}
         for model in tables.NAMES for seed in range(seeds)
@@ -61,7 +61,7 @@ def test_the_report_has_a_line_per_row() -> None:
     assert "| DCGAN | raw | 0.500 ± 0.000 | 3.000 ± 0.000 | 10.000 ± 0.000 |" in text
     assert "| 1 | 0.500 | 3.000 | 10.000 |" in text
     assert "| 2 from t = 0.5 T on (the manifest's) | 0.500 | 3.000 | 10.000 |" in text
-    assert "Measured on Some CPU, 2 cores (AVX2), 2 threads, torch 2." in text
+    assert "Measured on Some CPU (AVX2), of whose 2 cores each row had as many as the table says, torch 2." in text
 
 
 @pytest.mark.skipif(not (MNIST / "results.json").is_file(), reason="no results yet")

@@ -21,9 +21,9 @@ def main_table(results: dict[str, Any]) -> str:
     """One line per model, mean and standard deviation over seeds; the last line is what training images get."""
     floor = results["reference"]["fd_mnist_floor"]["mean"]
     lines = [
-        "| model | seeds | minutes | label accuracy | fd_mnist | in floors | precision | recall | density | coverage "
-        "| CAS | seconds for 10,000 |",
-        "| --- | ---: " + "| ---: " * 10 + "|",
+        "| model | seeds | cores | minutes | label accuracy | fd_mnist | in floors | precision | recall | density "
+        "| coverage | CAS | seconds for 10,000 |",
+        "| --- " + "| ---: " * 12 + "|",
     ]
     for model, name in NAMES.items():
         rows = rows_of(results, model)
@@ -32,12 +32,13 @@ def main_table(results: dict[str, Any]) -> str:
         scores = {key: [row["scores"][key] for row in rows] for key in (*SCORES, "fd_mnist")}
         minutes, seconds = ([row[key] for row in rows] for key in ("train_minutes", "sample_seconds"))
         fd = [spread(scores["fd_mnist"]), spread([value / floor for value in scores["fd_mnist"]], 1)]
-        cells = [f"{len(rows)}", spread(minutes, 1), spread(scores["label_accuracy"], 4), *fd]
+        cores = ", ".join(str(count) for count in sorted({row["cores"] for row in rows}))
+        cells = [f"{len(rows)}", cores, spread(minutes, 1), spread(scores["label_accuracy"], 4), *fd]
         cells += [*(spread(scores[key]) for key in SCORES[1:-1]), spread(scores["cas"], 4), spread(seconds, 0)]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     real = results["reference"]["training_images"]
     cells = [f"{real['label_accuracy']:.4f}", f"{floor:.3f}", "1.0", *(f"{real[key]:.3f}" for key in SCORES[1:-1])]
-    lines.append(f"| training images | | | {' | '.join(cells)} | {real['cas']:.4f} | |")
+    lines.append(f"| training images | | | | {' | '.join(cells)} | {real['cas']:.4f} | |")
     return "\n".join(lines) + "\n"
 
 
@@ -115,8 +116,8 @@ def likelihood_table(results: dict[str, Any]) -> str:
 def machines(results: dict[str, Any]) -> str:
     """Name what the rows were measured on."""
     found = {
-        f"{row['machine']['processor']}, {row['machine']['cores']} cores ({row['machine']['cpu_capability']}), "
-        f"{row['machine']['threads']} threads, torch {row['machine']['torch']}"
+        f"{row['machine']['processor']} ({row['machine']['cpu_capability']}), of whose {row['machine']['cores']} cores each "
+        f"row had as many as the table says, torch {row['machine']['torch']}"
         for row in results["rows"]
     }
     return f"Measured on {' and '.join(sorted(found))}.\n" if found else ""
