@@ -116,8 +116,8 @@ def likelihood_table(results: dict[str, Any]) -> str:
 def machines(results: dict[str, Any]) -> str:
     """Name what the rows were measured on."""
     found = {
-        f"{row['machine']['processor']} ({row['machine']['cpu_capability']}), of whose {row['machine']['cores']} cores each "
-        f"row had as many as the table says, torch {row['machine']['torch']}"
+        f"{row['machine']['processor']} ({row['machine']['cpu_capability']}), of whose {row['machine']['cores']} cores "
+        f"each row had as many as the table says, torch {row['machine']['torch']}"
         for row in results["rows"]
     }
     return f"Measured on {' and '.join(sorted(found))}.\n" if found else ""
