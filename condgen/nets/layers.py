@@ -72,8 +72,7 @@ SpectralNorm = Literal["none", "hidden", "all"]
 def normalise_spectrally(net: nn.Module, which: SpectralNorm) -> None:
     """Divide weights of a discriminator's convolutions and linear layers by their spectral norm (Miyato et al. 2018).
 
-    A net without hidden scales can be too weak a judge of nearby images; a learned scale of the head cures that, and
-    leaves all hidden layers bounded.
+    With `all`, logits of similar images differ little, whatever is learned; `hidden` leaves the head free to scale them.
     """
     if which not in get_args(SpectralNorm):
         raise ValueError(f"spectral_norm must be one of {', '.join(get_args(SpectralNorm))}, got {which}")
