@@ -72,7 +72,7 @@ SpectralNorm = Literal["none", "hidden", "all"]
 def normalise_spectrally(net: nn.Module, which: SpectralNorm) -> None:
     """Divide weights of a discriminator's convolutions and linear layers by their spectral norm (Miyato et al. 2018).
 
-    With `all`, logits of similar images differ little, whatever is learned; `hidden` leaves the head free to scale them.
+    With `all`, logits of similar images differ little whatever is learned; `hidden` leaves the head free to scale them.
     """
     if which not in get_args(SpectralNorm):
         raise ValueError(f"spectral_norm must be one of {', '.join(get_args(SpectralNorm))}, got {which}")
