@@ -6,6 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from condgen.conditions import NoCondition
 from condgen.data import BatchLoader, Digits, ImageSet
 from condgen.models import CGAN, DCGAN, CosineDecay, LinearDecay
+from condgen.models.stepping import refuse_fused_clipping
 from condgen.nets import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPEncoder, MLPGenerator, UNet
 from condgen.objectives import R1, AdversarialLoss, GradientPenalty, Hinge, LeastSquares, NonSaturating, Wasserstein
 from condgen.pixels import to_model_range
@@ -349,6 +351,21 @@ def test_a_model_for_other_images_says_so(digits: Digits, make_trainer: MakeTrai
 def test_senseless_arguments_are_named(kwargs: dict[str, Any], message: str, digits: Digits) -> None:
     with pytest.raises(ValueError, match=message):
         small_cgan(digits, **kwargs)
+
+
+def test_clipping_what_a_fused_optimizer_has_yet_to_unscale_is_refused() -> None:
+    parameters = [torch.nn.Parameter(torch.zeros(2))]
+    fused, plain = (torch.optim.Adam(parameters, fused=value) for value in (True, False))
+
+    def check(optimizer: torch.optim.Optimizer, precision: str, clip: float | None) -> None:
+        trainer: Any = SimpleNamespace(optimizers=[plain, optimizer], precision=precision)
+        refuse_fused_clipping(trainer, clip, "model.gradient_clip_val")
+
+    with pytest.raises(ValueError, match=r"model.gradient_clip_val with precision 16-mixed needs .* fused: false"):
+        check(fused, "16-mixed", 1.0)
+    check(fused, "bf16-mixed", 1.0)
+    check(fused, "16-mixed", None)
+    check(plain, "16-mixed", 1.0)
 
 
 def test_an_argument_that_no_checkpoint_can_name_is_refused_at_once(digits: Digits) -> None:

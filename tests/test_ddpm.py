@@ -20,7 +20,7 @@ from condgen.conditions import LabelEncoder, NoCondition
 from condgen.data import Digits
 from condgen.models import DDPM
 from condgen.nets import MLPGenerator, UNet
-from condgen.objectives import MinSNR, Prediction, PredictNoise, PredictV, PredictX0
+from condgen.objectives import MinSNR, Prediction, PredictNoise, PredictV, PredictX0, SimpleX0
 from condgen.pixels import to_uint8
 from condgen.processes import DDIM, Ancestral, CosineSchedule, DiffusionSampler, DPMSolver, LinearSchedule
 from condgen.types import CondDims, Encoded, Shape
@@ -209,6 +209,10 @@ def test_training_in_bfloat16_stays_finite(digits: Digits, make_trainer: Callabl
             {"encoder": NoCondition, "sampler": DDIM(5, guidance=2.0)},
             "guidance=2 needs a condition; this model has none",
         ),
+        (
+            {"prediction": PredictNoise(), "weighting": SimpleX0(), "num_steps": 1000},
+            "SimpleX0 with PredictNoise gives single times 998 times the mean weight; use Simple or MinSNR",
+        ),
         ({"net": MLPGenerator}, r"net: MLPGenerator cannot be applied to \(x_t, t, condition\)"),
         ({"net": partial(UNet, multipliers=(1, 2, 2, 2, 2))}, "takes sides divisible by 16, got 8x8"),
         (
@@ -298,6 +302,7 @@ def test_any_sampler_on_any_checkpoint(
         (["--guidance", "-1"], "guidance must be a finite number >= 0, got -1.0"),
         (["--eta", "2", "--sampler", "DDIM"], "eta must be in [0, 1], got 2.0"),
         (["stray"], "no argument 'stray'; options begin with --"),
+        (["--device", "cudo"], "--device cudo cannot be used: "),
         (["--qqqqq", "1"], "no option --qqqqq; DPMSolver takes clip, guidance, guidance_from, guidance_to, sde, steps"),
     ],
 )

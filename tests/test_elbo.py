@@ -181,6 +181,17 @@ def test_senseless_deviations_are_refused() -> None:
             LearnedGaussian(value)
 
 
+def test_a_discretised_logistic_of_any_parameters_stays_finite() -> None:
+    image = torch.tensor([-1.0, -0.2, 1.0]).view(3, 1, 1, 1)
+    for log_scale in (-1e4, 1e4):
+        params = torch.tensor([0.3, log_scale]).view(1, 2, 1, 1).expand(3, 2, 1, 1).clone().requires_grad_()
+        log_prob = DiscretisedLogistic().log_prob(image, params)
+        log_prob.sum().backward()
+        assert torch.isfinite(log_prob).all()
+        assert torch.isfinite(params.grad).all()
+        assert torch.isfinite(DiscretisedLogistic().mean(params)).all()
+
+
 def linear_gaussian(draws: int, seed: int) -> tuple[Tensor, Tensor]:
     """Log-weights (draws, N) and exact log p(x) (N,) of x = A z + 0.5 noise, with a posterior a little off."""
     source = torch.Generator().manual_seed(seed)

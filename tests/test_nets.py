@@ -178,3 +178,13 @@ def test_ema_forgets_the_initial_weights_early() -> None:
     assert float(ema.net.weight) < 1e-3
     with pytest.raises(ValueError, match="ema_half_life"):
         EMA(net, half_life=0)
+
+
+def test_a_background_is_subtracted_from_images() -> None:
+    make = partial(MLPDiscriminator, (1, 8, 8), DIMS, projection=True, dropout=0.0)
+    plain, shifted = make(), make(background=-1.0)
+    shifted.load_state_dict(plain.state_dict())
+    image, cond = torch.rand(3, 1, 8, 8) * 2 - 1, vectors(3)
+    assert torch.equal(shifted(image, cond).logits, plain(image + 1.0, cond).logits)
+    with pytest.raises(ValueError, match=r"background must be a pixel in \[-1, 1\], got -2"):
+        make(background=-2.0)

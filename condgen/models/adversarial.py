@@ -17,7 +17,7 @@ from condgen.models.players import ConditionedNet, Discriminator, frozen
 from condgen.models.roles import require_output, require_width
 from condgen.models.schedule import Schedule
 from condgen.models.single import OptimizerFactory
-from condgen.models.stepping import count_batch, window_ends
+from condgen.models.stepping import count_batch, refuse_fused_clipping, window_ends
 from condgen.nets import Judgement, NetFactory
 from condgen.objectives import AdversarialLoss, DiffAugment, NonSaturating, Penalty, Wasserstein
 from condgen.seeding import generator, run_seed
@@ -114,12 +114,10 @@ class AdversarialModel(GenerativeModel):
         net_g = make_generator(self.image_shape, encoder_g.dims)
         net_d = make_discriminator(self.image_shape, encoder_d.dims)
         shape = self.image_shape
-        latent, features = (
-            require_width("generator", net_g, "latent_dim"),
-            require_width("discriminator", net_d, "feature_dim"),
-        )
-        require_output("generator", net_g, {"z": (latent,)}, encoder_g.dims, shape, shape)
-        require_output("discriminator", net_d, {"image": shape}, encoder_d.dims, shape, (), (features,))
+        latent_dim = require_width("generator", net_g, "latent_dim")
+        feature_dim = require_width("discriminator", net_d, "feature_dim")
+        require_output("generator", net_g, {"z": (latent_dim,)}, encoder_g.dims, shape, shape)
+        require_output("discriminator", net_d, {"image": shape}, encoder_d.dims, shape, (), (feature_dim,))
         self.generator = ConditionedNet(net_g, encoder_g)
         self.discriminator = Discriminator(net_d, encoder_d, num_classes)
         self.complete(ema_half_life)
@@ -152,9 +150,7 @@ class AdversarialModel(GenerativeModel):
 
     def on_fit_start(self) -> None:
         """Refuse to clip gradients that a fused optimizer has yet to unscale."""
-        fused = any(getattr(optimizer, "_step_supports_amp_scaling", False) for optimizer in self.trainer.optimizers)
-        if self.gradient_clip_val is not None and fused and self.trainer.precision == "16-mixed":
-            raise ValueError("gradient_clip_val with precision 16-mixed needs optimizers with fused: false")
+        refuse_fused_clipping(self.trainer, self.gradient_clip_val, "gradient_clip_val")
 
     def train_on(self, batch: Batch) -> None:
         """Take the discriminator's turn, and the generator's when it is due."""

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from condgen.models.base import GenerativeModel
 from condgen.models.schedule import Schedule
+from condgen.models.stepping import refuse_fused_clipping
 from condgen.types import CondSpec, Shape
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -47,9 +48,7 @@ class SingleLossModel(GenerativeModel):
 
     def on_fit_start(self) -> None:
         """Refuse to clip gradients that a fused optimizer has yet to unscale."""
-        fused = any(getattr(optimizer, "_step_supports_amp_scaling", False) for optimizer in self.trainer.optimizers)
-        if self.trainer.gradient_clip_val and fused and self.trainer.precision == "16-mixed":
-            raise ValueError("trainer.gradient_clip_val with precision 16-mixed needs an optimizer with fused: false")
+        refuse_fused_clipping(self.trainer, self.trainer.gradient_clip_val, "trainer.gradient_clip_val")
 
     def configure_gradient_clipping(
         self,

@@ -29,3 +29,16 @@ def window_ends(trainer: L.Trainer, batch: int, size: int) -> bool:
     per_epoch = trainer.num_training_batches
     place = batch % int(per_epoch) if per_epoch < float("inf") else batch
     return (place + 1) % size == 0 or place + 1 == per_epoch
+
+
+def refuse_fused_clipping(trainer: L.Trainer, clip: float | None, option: str) -> None:
+    """Refuse to clip gradients that a fused optimizer has yet to unscale.
+
+    Args:
+        trainer: The trainer, with its optimizers.
+        clip: Largest gradient norm; null or 0 for no clipping.
+        option: What the user set it by.
+    """
+    fused = any(getattr(optimizer, "_step_supports_amp_scaling", False) for optimizer in trainer.optimizers)
+    if clip and fused and trainer.precision == "16-mixed":
+        raise ValueError(f"{option} with precision 16-mixed needs optimizers with fused: false")

@@ -83,9 +83,12 @@ class VAE(SingleLossModel):
         make_inference: NetFactory = inference or ConvEncoder
         make_decoder: NetFactory = decoder or ConvDecoder
         net_i, net_d = make_inference(shape, encoder_i.dims), make_decoder(params, encoder_d.dims)
-        latent_i, latent_d = (require_width(*net, "latent_dim") for net in (("inference", net_i), ("decoder", net_d)))
-        require_output("inference", net_i, {"image": shape}, encoder_i.dims, shape, (latent_i,), (latent_i,))
-        require_output("decoder", net_d, {"z": (latent_d,)}, encoder_d.dims, shape, params)
+        encoded, decoded = (
+            require_width("inference", net_i, "latent_dim"),
+            require_width("decoder", net_d, "latent_dim"),
+        )
+        require_output("inference", net_i, {"image": shape}, encoder_i.dims, shape, (encoded,), (encoded,))
+        require_output("decoder", net_d, {"z": (decoded,)}, encoder_d.dims, shape, params)
         self.nets = VAENets(ConditionedNet(net_i, encoder_i), ConditionedNet(net_d, encoder_d))
         self.complete(ema_half_life)
 

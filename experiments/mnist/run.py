@@ -34,7 +34,7 @@ GUIDANCE = (0.0, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
 class Bench:
     """Where rows are made: the data, the folder of the runs, the cores of each row, and what training images get.
 
-    A row runs as one process of one thread per core: on small nets that is faster than one process of many threads.
+    A row runs as one process of one thread per core: on nets of this size a second thread adds little to a process.
     """
 
     root: str
@@ -83,7 +83,7 @@ class Bench:
             f"raw_scores_{FEW}": few("-raw", "--evaluation.raw", "true"),
             "protocol": best["protocol"],
             "cores": self.cores,
-            "machine": machine(),
+            "machine": machine() | {"threads": best["protocol"]["threads"]},
         }
         if model == "ddpm" and seed == 0:
             everywhere = ("--model.sampler.guidance_from", "0")
@@ -140,12 +140,19 @@ def main() -> None:
     done = {(row["model"], row["seed"]) for row in results["rows"]}
     wanted = [(model, seed) for seed in map(int, args.seeds.split(",")) for model in args.models.split(",")]
     with ThreadPoolExecutor(args.jobs) as pool:
-        for row in as_completed(pool.submit(bench.make_row, *key) for key in wanted if key not in done):
-            results["rows"].append(row.result())
+        failed = []
+        for finished in as_completed(pool.submit(bench.make_row, *key) for key in wanted if key not in done):
+            if (error := finished.exception()) is not None:
+                failed.append(error)
+                continue
+            row = finished.result()
+            results["rows"].append(row)
             results["rows"].sort(key=lambda row: (MODELS.index(row["model"]), row["seed"]))
             write(results)
             if args.commit:
-                commit(f"MNIST results: {row.result()['model']}, seed {row.result()['seed']}")
+                commit(f"MNIST results: {row['model']}, seed {row['seed']}")
+    if failed:
+        raise failed[0]
     write(results)
     print(main_table(results))
 
