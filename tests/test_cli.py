@@ -359,7 +359,8 @@ def test_two_processes_train_score_and_keep_equal_weights(finished: SimpleNamesp
     assert "sync_dist" not in done.stderr
     scores = []
     for name, more in (("alone", []), ("both", two)):
-        done = command("test", *config, *more, "--runs", name, "--evaluation.cas", "true", cwd=tmp_path)
+        cas = ["--evaluation.cas", "true", "--evaluation.n_samples", "1000"]
+        done = command("test", *config, *more, *cas, "--runs", name, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         (file,) = tmp_path.glob(f"{name}/*/*/metrics.json")
         scores.append(json.loads(file.read_text()))
