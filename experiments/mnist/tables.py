@@ -81,26 +81,14 @@ def sweep(results: dict[str, Any]) -> list[dict[str, float]]:
     return next((row[f"guidance_{FEW}"] for row in results["rows"] if f"guidance_{FEW}" in row), [])
 
 
-def shipped(results: dict[str, Any]) -> tuple[str, dict[str, float]]:
-    """Return the manifest's own guidance, in words, and its scores at the same number of samples."""
-    row = next(row for row in results["rows"] if f"guidance_{FEW}" in row)
-    settings = row["protocol"]["sampler"]["init_args"]
-    words = f"{settings['guidance']:g} from t = {settings['guidance_from']:g} T on"
-    return words, row[f"averaged_scores_{FEW}"]
-
-
 def guidance_table(results: dict[str, Any]) -> str:
     if not sweep(results):
         return "Not measured yet.\n"
     names = ("label_accuracy", "fd_mnist", "in floors", "precision", "recall", "coverage")
     lines = [f"| guidance | {' | '.join(names)} |", "| ---: " * (len(names) + 1) + "|"]
-    words, own = shipped(results)
-    for name, scores in [
-        *((f"{row['guidance']:g}", row) for row in sweep(results)),
-        (f"{words} (the manifest's)", own),
-    ]:
+    for scores in sweep(results):
         row = brief(scores)
-        lines.append(f"| {name} | " + " | ".join(f"{row[key]:.3f}" for key in names) + " |")
+        lines.append(f"| {row['guidance']:g} | " + " | ".join(f"{row[key]:.3f}" for key in names) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -130,7 +118,7 @@ def report(results: dict[str, Any]) -> str:
         machines(results),
         "## What the distance sees\n\n" + reference_table(results),
         "## Averaged and raw weights\n\n" + weights_table(results),
-        f"## Guidance at all times, DDPM, seed 0, {FEW:,} samples\n\n" + guidance_table(results),
+        f"## Guidance, DDPM, seed 0, {FEW:,} samples\n\n" + guidance_table(results),
         "## Likelihood, nats on binarised data, the first 1,000 test images\n\n" + likelihood_table(results),
     ]
     return "\n".join(parts)
@@ -145,13 +133,10 @@ def plot_guidance(results: dict[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    words, own = shipped(results)
     figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
     for axis, name in zip(axes, ("label_accuracy", "recall", "fd_mnist"), strict=True):
-        axis.plot([row["guidance"] for row in rows], [row[name] for row in rows], marker="o", label="at all times")
-        axis.axhline(own[name], color="tab:orange", linestyle="--", label=words)
+        axis.plot([row["guidance"] for row in rows], [row[name] for row in rows], marker="o")
         axis.set(xlabel="guidance scale", title=f"{name}, {FEW:,} samples")
         axis.grid(alpha=0.3)
-    axes[0].legend()
     figure.savefig(path, dpi=100)
     pyplot.close(figure)
