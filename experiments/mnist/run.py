@@ -25,7 +25,7 @@ from experiments.results import ROOT, condgen, into_readme, machine, newest, wri
 
 HERE = Path(__file__).parent
 MODELS = ("cgan", "dcgan", "vae", "ddpm")
-GUIDANCE = (0.0, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
+GUIDANCE = (0.0, 1.0, 1.2, 1.4, 1.6, 2.0, 3.0)
 
 
 @dataclass(frozen=True)

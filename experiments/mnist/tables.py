@@ -118,7 +118,7 @@ def report(results: dict[str, Any]) -> str:
         machines(results),
         "## What the distance sees\n\n" + reference_table(results),
         "## Averaged and raw weights\n\n" + weights_table(results),
-        f"## Guidance, DDPM, seed 0, {FEW:,} samples\n\n" + guidance_table(results),
+        f"## Guidance, DDPM, seed 0, {FEW:,} samples, else as in the manifest\n\n" + guidance_table(results),
         "## Likelihood, nats on binarised data, the first 1,000 test images\n\n" + likelihood_table(results),
     ]
     return "\n".join(parts)
