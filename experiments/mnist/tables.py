@@ -125,7 +125,8 @@ def report(results: dict[str, Any]) -> str:
 
 
 def plot_guidance(results: dict[str, Any], path: Path) -> None:
-    rows = sweep(results)
+    """Draw scores against the scale from 1 on; that of 0, without a condition, would dwarf all else."""
+    rows = [row for row in sweep(results) if row["guidance"] >= 1]
     if not rows:
         return
     import matplotlib
