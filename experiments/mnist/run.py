@@ -71,6 +71,7 @@ class Bench:
             found = self.test(run, name + suffix, *size, *args)
             return scores_of(result_of(found), self.reference[f"fd_mnist_floor_{FEW}"])
 
+        checkpoint = Path(best["protocol"]["checkpoint"]).resolve()
         row = {
             "model": model,
             "seed": seed,
@@ -80,7 +81,7 @@ class Bench:
             "scores": scores_of(best, self.reference["fd_mnist_floor"]),
             f"averaged_scores_{FEW}": few("-few"),
             f"raw_scores_{FEW}": few("-raw", "--evaluation.raw", "true"),
-            "protocol": best["protocol"] | {"checkpoint": inside(best["protocol"]["checkpoint"], self.runs)},
+            "protocol": best["protocol"] | {"checkpoint": str(checkpoint.relative_to(self.runs))},
             "cores": self.cores,
             "machine": machine() | {"threads": self.cores},
         }
@@ -92,11 +93,6 @@ class Bench:
         if (folder / "reconstructions.png").is_file():
             shutil.copy(folder / "reconstructions.png", HERE / "grids" / f"{model}-{seed}-reconstructions.png")
         return row
-
-
-def inside(file: str, folder: Path) -> str:
-    """Return a path as it is inside a folder, for where that is says nothing."""
-    return str(Path(file).resolve().relative_to(folder.resolve()))
 
 
 def result_of(folder: Path) -> dict[str, Any]:
