@@ -29,6 +29,7 @@ from condgen.callbacks import (
     EvaluateSamples,
     RunProgress,
     SampleGrid,
+    TrainingTime,
     WritePredictions,
 )
 from condgen.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
@@ -125,7 +126,7 @@ class CLI(LightningCLI):
         if config.get("enable_checkpointing") is False:
             callbacks = [c for c in callbacks if not isinstance(c, Checkpoint)]
         check_monitor(self.model, callbacks)
-        trainer: L.Trainer = super()._instantiate_trainer(config, [*callbacks, WritePredictions()])
+        trainer: L.Trainer = super()._instantiate_trainer(config, [TrainingTime(), *callbacks, WritePredictions()])
         return trainer
 
 
