@@ -5,6 +5,7 @@ from condgen.metrics.cas import classification_accuracy_score
 from condgen.metrics.classification import InceptionScore, LabelAccuracy
 from condgen.metrics.evaluator import Evaluator, Features, Score
 from condgen.metrics.extractors import ClassifierExtractor, DigitsExtractor, MNISTExtractor
+from condgen.metrics.feature_cache import FeatureCache
 from condgen.metrics.frechet import FrechetDistance
 from condgen.metrics.kernel import KernelDistance
 from condgen.metrics.manifold import PRDC
@@ -15,6 +16,7 @@ __all__ = [
     "DigitsExtractor",
     "DistributionMetric",
     "Evaluator",
+    "FeatureCache",
     "Features",
     "FrechetDistance",
     "InceptionScore",
