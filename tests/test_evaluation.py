@@ -76,9 +76,9 @@ def test_real_images_score_as_real_and_noise_does_not(digits: Digits) -> None:
     evaluator = Evaluator(DigitsExtractor())
     train, test = digits.images("train"), digits.images("test")
     real = evaluator.extract(test.pixels, test.cond["label"])
-    perfect = evaluator.score(real, evaluator.extract(train.pixels, train.cond["label"]))
+    perfect = evaluator.score(real, evaluator.extract(train.pixels, train.cond["label"])).scores
     noise = torch.randint(0, 256, (400, 1, 8, 8), dtype=torch.uint8)
-    poor = evaluator.score(real, evaluator.extract(noise, torch.arange(400) % 10))
+    poor = evaluator.score(real, evaluator.extract(noise, torch.arange(400) % 10)).scores
     assert list(perfect) == SCORES
     assert perfect["label_accuracy"].value > 0.99
     assert perfect["coverage"].value > 0.9
@@ -86,7 +86,9 @@ def test_real_images_score_as_real_and_noise_does_not(digits: Digits) -> None:
     assert poor["coverage"].value < 0.1
     assert poor["fd_digits"].value > 10 * perfect["fd_digits"].value
     one_per_class = torch.stack([train.pixels[train.cond["label"] == k][0] for k in range(10)])
-    collapsed = evaluator.score(real, evaluator.extract(one_per_class.repeat(40, 1, 1, 1), torch.arange(10).repeat(40)))
+    collapsed = evaluator.score(
+        real, evaluator.extract(one_per_class.repeat(40, 1, 1, 1), torch.arange(10).repeat(40))
+    ).scores
     assert collapsed["label_accuracy"].value == 1.0
     assert collapsed["recall"].value < 0.1
     assert collapsed["fd_digits"].value > 5 * perfect["fd_digits"].value

@@ -138,7 +138,7 @@ class EvaluateSamples(L.Callback):
         index = share(self.n_samples, trainer.global_rank, trainer.world_size)
         cond = self.conditions(model, index)
         pixels = to_uint8(model.sample(cond, seeds=index + self.first_seed))
-        scores = evaluator.score(real, self._extract(pixels, cond))
+        scores = evaluator.score(real, self._extract(pixels, cond)).scores
         seconds = time.perf_counter() - start
         values = {f"{prefix}/{name}": score.value for name, score in scores.items()}
         model.log_metrics(values)
@@ -171,7 +171,7 @@ class EvaluateSamples(L.Callback):
             chosen = torch.randperm(len(train), generator=generator("reference"))[: self.n_samples]
             rows = train.take(chosen[share(len(chosen), trainer.global_rank, trainer.world_size)])
             pixels = rows.pixels.to(device)
-            scores = self.evaluator.score(real, self._extract(pixels, rows.cond))
+            scores = self.evaluator.score(real, self._extract(pixels, rows.cond)).scores
             self._reference[split] = scores | self._train_on(trainer, split, pixels, rows.cond)
         return self._reference[split]
 
