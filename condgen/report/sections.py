@@ -22,7 +22,7 @@ def overview(comparison: Comparison) -> Html:
             protocol.get("model", NOTHING),
             NOTHING if images is None else f"{images:,}",
             show(protocol["ema"]) if "ema" in protocol else NOTHING,
-            sampler_name(run),
+            tag("td", sampler_name(run), at={"class": "sampler"}),
             str(protocol.get("run_seed", NOTHING)),
             tag("td", tag("code", str(run.folder)), at={"class": "path"}),
         )
