@@ -6,6 +6,7 @@ from condgen.metrics.classification import InceptionScore, LabelAccuracy
 from condgen.metrics.classwise import Diversity, IntraClassFrechetDistance
 from condgen.metrics.evaluator import Evaluation, Evaluator, Score
 from condgen.metrics.extractors import ClassifierExtractor, DigitsExtractor, MNISTExtractor
+from condgen.metrics.feature_cache import FeatureCache
 from condgen.metrics.frechet import FrechetDistance
 from condgen.metrics.kernel import KernelDistance
 from condgen.metrics.manifold import PRDC
@@ -20,6 +21,7 @@ __all__ = [
     "Diversity",
     "Evaluation",
     "Evaluator",
+    "FeatureCache",
     "Features",
     "FrechetDistance",
     "InceptionScore",
