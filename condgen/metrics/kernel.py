@@ -52,7 +52,9 @@ class KernelDistance(FeatureStore):
         sizes = len(real.features), len(fake.features)
         self.used_size = self.subset_size or min(DEFAULT_SUBSET_SIZE, *sizes)
         if not 2 <= self.used_size <= min(sizes):
-            raise ValueError(f"kid: subsets of {self.used_size} images of {sizes[0]} real and {sizes[1]} generated ones")
+            raise ValueError(
+                f"kid: subsets of {self.used_size} images of {sizes[0]} real and {sizes[1]} generated ones"
+            )
         self.estimates = kernel_distances(real.features, fake.features, self._subsets(*sizes))
         return {"kid": self.estimates.mean()[None]}
 
