@@ -1,6 +1,7 @@
 """What happens beside training: scores, pictures, checkpoints, progress."""
 
 from condgen.callbacks.checkpoint import Checkpoint
+from condgen.callbacks.collapse_watch import CollapseWatch
 from condgen.callbacks.evaluate_likelihood import EvaluateLikelihood
 from condgen.callbacks.evaluate_samples import EvaluateSamples
 from condgen.callbacks.predictions import WritePredictions
@@ -10,6 +11,7 @@ from condgen.callbacks.sample_grid import SampleGrid
 
 __all__ = [
     "Checkpoint",
+    "CollapseWatch",
     "EvaluateLikelihood",
     "EvaluateSamples",
     "RunProgress",
