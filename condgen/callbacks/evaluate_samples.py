@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import lightning as L
@@ -17,7 +16,7 @@ from condgen.callbacks.score_report import add_to_report, score_rows, score_tabl
 from condgen.metrics import ClassifierExtractor, Evaluation, Evaluator, Score, classification_accuracy_score
 from condgen.models import GenerativeModel
 from condgen.pixels import to_uint8
-from condgen.seeding import share
+from condgen.seeding import generator, share
 from condgen.types import Condition
 
 EvaluationSplit = Literal["validation", "test"]
@@ -100,7 +99,8 @@ class EvaluateSamples(L.Callback):
         self._real = real = self._real or RealImages(self.evaluator, trainer)
         samples = self._sample(trainer, model)
         fake = real.extract(samples.pixels, samples.cond)
-        evaluation = self.evaluator.score(real.features(split), fake, intervals=not fitting)
+        train = None if fitting else real.features("train")
+        evaluation = self.evaluator.score(real.features(split), fake, train=train, intervals=not fitting)
         seconds = time.perf_counter() - start
         values = {f"{prefix}/{name}": score.value for name, score in evaluation.scores.items()}
         model.log_metrics(values)
@@ -175,15 +175,18 @@ class EvaluateSamples(L.Callback):
 
     def _floors(self, real: RealImages, split: EvaluationSplit) -> dict[str, dict[str, float]]:
         """Score training images in place of samples."""
-
-        def score(pixels: Tensor, cond: Condition) -> dict[str, float]:
-            scores = real.evaluator.score(real.features(split), real.extract(pixels, cond)).scores
-            return {name: score.value for name, score in scores.items()}
-
-        floors = real.floor(split, self.n_samples, FLOOR_DRAWS, score, protocol=real.evaluator.protocol)
+        floors = real.floor(split, self.n_samples, FLOOR_DRAWS)
         if not self.cas:
             return floors
-        return floors | real.floor(split, self.n_samples, 1, partial(self._train_on, real, split), cas=True)
+
+        def measure() -> dict[str, dict[str, float]]:
+            train = real.data.images("train")
+            chosen = torch.randperm(len(train), generator=generator("floor", 0))[: self.n_samples]
+            images = train.take(chosen[share(len(chosen), real.trainer.global_rank, real.trainer.world_size)])
+            trained_on = self._train_on(real, split, images.pixels.to(real.device), images.cond)
+            return {name: {"mean": value, "sd": 0.0, "draws": 1} for name, value in trained_on.items()}
+
+        return floors | real.kept_scores(measure, split, n=self.n_samples, protocol=real.evaluator.protocol, cas=True)
 
     def _per_class(self, model: GenerativeModel, evaluation: Evaluation) -> dict[str, Any]:
         if not evaluation.per_class:

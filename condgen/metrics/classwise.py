@@ -12,6 +12,10 @@ from condgen.metrics.base import NAMES, Features, FeatureStore
 from condgen.metrics.frechet import fit_gaussian, frechet_distance, rank_warning
 
 
+class RareClassError(ValueError):
+    """A class has too few images on a side to be scored by itself."""
+
+
 class ClasswiseMetric(FeatureStore):
     """The mean over classes of a score of each class's samples against its real images."""
 
@@ -125,4 +129,4 @@ def check_classes(real: Features, fake: Features) -> None:
         rare = (label.bincount(minlength=classes) < 2).nonzero()[:, 0].tolist()
         if rare:
             what = f"class {rare[0]} has" if len(rare) == 1 else f"classes {', '.join(map(str, rare))} have"
-            raise ValueError(f"{what} fewer than 2 {NAMES[side]} images, so that it cannot be scored by itself")
+            raise RareClassError(f"{what} fewer than 2 {NAMES[side]} images, too few to be scored by itself")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from condgen.metrics.base import DistributionMetric, Features
 from condgen.metrics.classification import InceptionScore, LabelAccuracy
-from condgen.metrics.classwise import Diversity, IntraClassFrechetDistance
+from condgen.metrics.classwise import Diversity, IntraClassFrechetDistance, RareClassError
 from condgen.metrics.extractors import ClassifierExtractor
 from condgen.metrics.frechet import FrechetDistance
 from condgen.metrics.kernel import KernelDistance
@@ -94,7 +94,10 @@ class Evaluator:
             metric.update(*fake, real=False)
             if isinstance(metric, Memorisation) and train is not None:
                 metric.update_train(train.features)
-            self._add(metric, result, intervals)
+            try:
+                self._add(metric, result, intervals)
+            except RareClassError as error:
+                result.warnings.append(f"{self._title(metric)} left out: {error}")
             metric.reset()
         return result
 
@@ -105,8 +108,10 @@ class Evaluator:
             ends = [float(end) for end in bounds.get(name, ())]
             result.scores[self._full_name(metric, name)] = Score(float(value), metric.better[name], *ends)
         result.per_class.update({name: table.tolist() for name, table in metric.per_class().items()})
-        title = self._full_name(metric, next(iter(metric.better)))
-        result.warnings.extend(f"{title}: {line}" for line in metric.warnings())
+        result.warnings.extend(f"{self._title(metric)}: {line}" for line in metric.warnings())
+
+    def _title(self, metric: DistributionMetric) -> str:
+        return self._full_name(metric, next(iter(metric.better)))
 
     @property
     def score_names(self) -> list[str]:
