@@ -1,6 +1,7 @@
 """What happens beside training: scores, pictures, checkpoints, progress."""
 
 from condgen.callbacks.checkpoint import Checkpoint
+from condgen.callbacks.collapse_watch import CollapseWatch
 from condgen.callbacks.evaluate_likelihood import EvaluateLikelihood
 from condgen.callbacks.evaluate_samples import EvaluateSamples
 from condgen.callbacks.predictions import WritePredictions
@@ -11,6 +12,7 @@ from condgen.callbacks.training_time import TrainingTime
 
 __all__ = [
     "Checkpoint",
+    "CollapseWatch",
     "EvaluateLikelihood",
     "EvaluateSamples",
     "RunProgress",

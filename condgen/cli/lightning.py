@@ -25,6 +25,7 @@ import condgen.objectives
 import condgen.processes  # noqa: F401 - so that classes can be named without their module
 from condgen.callbacks import (
     Checkpoint,
+    CollapseWatch,
     EvaluateLikelihood,
     EvaluateSamples,
     RunProgress,
@@ -57,6 +58,7 @@ class CLI(LightningCLI):
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
         parser.add_lightning_class_args(Checkpoint, "checkpoint")
         parser.add_lightning_class_args(SampleGrid, "grid")
+        parser.add_lightning_class_args(CollapseWatch, "collapse")
         parser.add_lightning_class_args(EvaluateSamples, "evaluation")
         parser.add_lightning_class_args(EvaluateLikelihood, "likelihood")
         for name in LINKED:

@@ -1,0 +1,52 @@
+"""Whether a generator gives back its training images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from condgen.metrics.base import Features, FeatureStore, check_features, joined
+from condgen.metrics.intervals import wilson_interval
+from condgen.metrics.neighbours import nearest
+
+
+class Memorisation(FeatureStore):
+    """How much nearer samples lie to training images than to real images that were held out.
+
+    Of N training and H held-out images of one distribution, a sample's nearest is a held-out one with probability
+    H / (N + H), whatever the quality of the samples. The score is 1 - (share of samples whose nearest is held out) /
+    (that probability): 0 where nothing is memorised, 1 where each sample's nearest is a training image; below 0 by
+    chance. It asks what the C_T test asks (Meehan et al. 2020), by which image is nearest in place of how near it is.
+
+    The real side of `update` is the held-out images.
+    """
+
+    better = {"memorisation": "lower"}  # noqa: RUF012
+    train_images: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("train_images", default=[], dist_reduce_fx="cat")
+        self.held_out_nearer = torch.zeros(0)
+        self.expected = 0.5
+
+    def update_train(self, features: Tensor) -> None:
+        """Add features (N, D) float32 of training images."""
+        check_features(features)
+        self.train_images.append(features)
+
+    def measure(self, real: Features, fake: Features, member: Tensor) -> dict[str, Tensor]:
+        """Return `memorisation`; a sample as near to both kinds counts half."""
+        train = joined(self.train_images)
+        if train is None:
+            raise ValueError("Memorisation has no training images")
+        to_train, to_held_out = (nearest(fake.features, x, 1)[0][:, 0] for x in (train, real.features))
+        self.held_out_nearer = (to_held_out < to_train).double() + 0.5 * (to_held_out == to_train).double()
+        self.expected = len(real.features) / (len(train) + len(real.features))
+        return {"memorisation": 1.0 - self.held_out_nearer.mean()[None] / self.expected}
+
+    def intervals(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return Wilson's interval of the share, as it makes the score."""
+        count = torch.tensor(len(self.held_out_nearer))
+        low, high = wilson_interval(self.held_out_nearer.sum(), count)
+        return {"memorisation": (1.0 - high / self.expected, 1.0 - low / self.expected)}
