@@ -88,7 +88,9 @@ def test_time_goes_on_when_training_does(
 
     scored = TrainingTime()
     trainer = make_trainer(callbacks=[scored])
-    trainer.test(small_cgan(digits), digits, ckpt_path=tmp_path / "rest" / "last.ckpt", verbose=False, weights_only=True)
+    trainer.test(
+        small_cgan(digits), digits, ckpt_path=tmp_path / "rest" / "last.ckpt", verbose=False, weights_only=True
+    )
     assert scored.training_seconds == 8.0
     assert scored.images_per_second == 64.0
 

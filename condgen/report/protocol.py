@@ -72,7 +72,8 @@ def first_difference(runs: Sequence[Run], differences: Sequence[Difference]) -> 
     known = [i for i, value in enumerate(values) if field in REQUIRED or value != ABSENT]
     one = known[0]
     other = next(i for i in known if comparable(field, values[i]) != comparable(field, values[one]))
-    more = f", and {len(differences) - 1} more fields" if len(differences) > 1 else ""
+    count = len(differences) - 1
+    more = f", and {count} more field{'s' if count > 1 else ''}" if count else ""
     return (
         f"runs differ in protocol: {field} is {show(values[one])} in {runs[one].given} and {show(values[other])} in "
         f"{runs[other].given}{more}"

@@ -130,10 +130,10 @@ def decimals(values: Sequence[float | None]) -> int:
 
 
 def number(value: float | None, digits: int) -> str:
-    """Write a number with a true minus sign."""
+    """Write a number with a true minus sign; one that is not there or not finite is a dash."""
     if value is None:
         return NOTHING
-    return f"{value:,.{digits}f}".replace("-", "−") if isfinite(value) else str(value)
+    return f"{value:,.{digits}f}".replace("-", "−") if isfinite(value) else NOTHING
 
 
 # ---------------------------------------------------------------------- Markdown and terminal
@@ -160,18 +160,19 @@ def escaped(text: str) -> str:
 def to_terminal(title: str, heading: str, columns: Sequence[str], rows: Sequence[Row], width: int) -> Table:
     """Lay a table out for the terminal, without intervals where it is too narrow for them."""
     detailed = width >= 28 + 20 * len(columns)
-    table = Table(title=Text(title), box=SIMPLE_HEAD, pad_edge=False)
+    marked = any(entry.best for row in rows for entry in row.entries)
+    table = Table(title=Text(title), box=SIMPLE_HEAD, pad_edge=False, caption="* best of its row" if marked else None)
     table.add_column(heading, overflow="fold")
     for column in columns:
         table.add_column(Text(column), justify="right", overflow="fold")
     for row in rows:
-        cells = [
-            Text.assemble((e.text, "bold green" if e.best else ""), *shown(e.detail, detailed)) for e in row.entries
-        ]
-        table.add_row(Text.assemble(row.name + ARROWS[row.better], *shown(row.detail, detailed)), *cells)
+        cells = [Text(entry.text + ("*" if entry.best else " " if marked else "")) for entry in row.entries]
+        for cell, entry in zip(cells, row.entries, strict=True):
+            cell.append(shown(entry.detail, detailed), "dim")
+        table.add_row(Text(row.name + ARROWS[row.better]).append(shown(row.detail, detailed), "dim"), *cells)
     return table
 
 
-def shown(detail: str, detailed: bool) -> list[tuple[str, str]]:
+def shown(detail: str, detailed: bool) -> str:
     """Put a detail on a line of its own."""
-    return [(f"\n{detail}", "dim")] if detail and detailed else []
+    return f"\n{detail}" if detail and detailed else ""
