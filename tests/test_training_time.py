@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,10 +34,10 @@ class Work(L.Callback):
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     clock = SimpleNamespace(now=7.0)
     monkeypatch.setattr("condgen.callbacks.training_time.time", SimpleNamespace(perf_counter=lambda: clock.now))
-    yield clock
+    return clock
 
 
 def logged(folder: Path, column: str) -> list[tuple[int, float]]:

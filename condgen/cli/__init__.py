@@ -65,7 +65,7 @@ def usage() -> str:
         [
             "usage: condgen VERB [OPTIONS]       condgen VERB --help",
             "",
-            "Conditional image generation: train, score and sample any model under any condition.",
+            "Conditional image generation: train, score, compare and sample any model under any condition.",
             "",
             *lines,
         ]
