@@ -114,8 +114,8 @@ def test_force_marks_every_field_that_differs(report: Callable[..., Page], tmp_p
     page = report("runs/a", "runs/b", "--force")
     (banner,) = [attrs for attrs in page.all("div") if attrs.get("role") == "alert"]
     assert banner["class"] == "unlike"
-    assert "n_samples : 5000 in a, 1000 in b" in page.text
-    assert "seeds : 0–4999 in a, 0–999 in b" in page.text
+    assert "n_samples : 5000 in a; 1000 in b" in page.text
+    assert "seeds : 0–4999 in a; 0–999 in b" in page.text
     assert "No value is marked as the best" in page.text
     assert not page.all("strong")[0].get("title")
     table = (tmp_path / "compare.md").read_text()
@@ -168,6 +168,14 @@ def test_mistakes_are_one_line(refused: Callable[..., str], tmp_path: Path) -> N
     assert "notes.md was not written by condgen compare" in refused("runs/a", "runs/b", "--out", "notes.html")
     assert "no option --forse, did you mean '--force'?" in refused("runs/a", "runs/b", "--forse")
     assert (tmp_path / "notes.md").read_text() == "mine"
+
+
+def test_a_damaged_log_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "ab":
+        run = make_run(tmp_path, name)
+    (run / "metrics.csv").write_text("step,val/recall\n100,oops\n")
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "x.html")]) == 1
+    assert "metrics.csv is damaged: 'oops' is no number" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------- tables

@@ -92,7 +92,7 @@ def test_parts_that_are_missing_are_said_to_be(report: Callable[..., Page], tmp_
         "No samples: the checkpoint that was scored is not here, and the run stored no grids.",
         "Left out: no run has precision and recall.",
         "Left out: no run has a log with scores",
-        "a: left out, because its samples were not drawn anew.",
+        "a, b: left out, because its samples were not drawn anew",
         "Left out: no run has scores by class.",
         "None of the evaluations gave a warning.",
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from condgen.cli.errors import UserError, nearest
+from condgen.cli.errors import RunError, UserError, nearest
 from condgen.cli.parser import OneLineParser
 
 MARK = "<!-- condgen compare -->"
@@ -49,7 +49,10 @@ def run(verb: str, args: list[str]) -> int:
     differences = unlike([item.protocol for item in runs])
     if differences and not options.force:
         raise UserError(f"{first_difference(runs, differences)} (--force compares them anyway)")
-    comparison = compare(runs, options.trust, say=lambda what: print(f"{what} ...", flush=True))
+    try:
+        comparison = compare(runs, options.trust, say=lambda what: print(f"{what} ...", flush=True))
+    except (ValueError, OSError) as error:
+        raise RunError(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
     write(page, to_html(comparison))
     write(table, to_markdown_file(comparison))
     title = "scores, not comparable: protocols differ" if differences else "scores"

@@ -49,9 +49,17 @@ def read_log(folder: Path) -> dict[str, Series]:
         with file.open(newline="") as lines:
             for row in csv.DictReader(lines):
                 for name, text in row.items():
-                    if name != "step" and text and row.get("step") and isfinite(float(text)):
-                        series.setdefault(name, []).append((float(row["step"]), float(text)))
+                    if name != "step" and text and isfinite(number := read_number(text, file)):
+                        series.setdefault(name, []).append((read_number(row["step"], file), number))
     return series
+
+
+def read_number(text: str, file: Path) -> float:
+    """Read a number, naming the file where it is none."""
+    try:
+        return float(text)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{file} is damaged: {text!r} is no number") from error
 
 
 def against_time(points: Series, seconds: Series) -> Series:

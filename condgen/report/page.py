@@ -8,7 +8,7 @@ from condgen import __version__
 from condgen.report.charted import curves, trade_off
 from condgen.report.classes import classes
 from condgen.report.comparison import Comparison
-from condgen.report.markup import Html, join, tag
+from condgen.report.markup import Html, tag
 from condgen.report.pictured import neighbours, samples
 from condgen.report.protocol import show
 from condgen.report.sections import cost, overview, protocol, scores, warnings
@@ -54,9 +54,9 @@ def to_html(comparison: Comparison) -> str:
 
 
 def setting(comparison: Comparison) -> str:
-    """Say in a sentence how scores were measured; where that differs, by the first run."""
+    """Say in a sentence how scores were measured, if that is one way for all; else name the runs."""
     card = comparison.runs[0].protocol
-    if any(card.get(key) is None for key in ("n_samples", "n_real", "split", "data")):
+    if comparison.differences or any(card.get(key) is None for key in ("n_samples", "n_real", "split", "data")):
         return ", ".join(comparison.names)
     extractor = (card.get("extractor") or {}).get("name")
     seen = f", seen by the extractor {extractor}" if extractor else ""
@@ -70,8 +70,11 @@ def unlike_banner(comparison: Comparison) -> Html:
         return Html("")
     items = []
     for field, values in comparison.differences:
-        pairs = [f"{show(value)} in {name}" for name, value in zip(comparison.names, values, strict=True)]
-        items.append(tag("li", join([tag("strong", field), ": ", ", ".join(pairs)])))
+        shared: dict[str, list[str]] = {}
+        for name, value in zip(comparison.names, values, strict=True):
+            shared.setdefault(show(value), []).append(name)
+        text = "; ".join(f"{value} in {', '.join(names)}" for value, names in shared.items())
+        items.append(tag("li", tag("strong", field), f": {text}"))
     title = tag(
         "strong", "These scores are not comparable: the runs were compared by force, and their protocols differ."
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 from condgen.report.comparison import Comparison
 from condgen.report.markup import Html, figure, join, note, picture, run_name, section, small, table, tag
 from condgen.report.samples import COLUMNS, Drawn
@@ -35,20 +37,27 @@ def layout(drawn: Drawn) -> str:
 
 def neighbours(comparison: Comparison) -> Html:
     """Show samples above the training images that are nearest to them."""
-    figures, rows, left_out = [], [], []
+    figures, rows = [], []
+    left_out: dict[str, list[str]] = {}
     for i, (run, near) in enumerate(zip(comparison.runs, comparison.near, strict=True)):
         if isinstance(near, str):
-            left_out.append(note(near))
+            left_out.setdefault(near, []).append(run.name)
             continue
         alt = f"Samples of {run.name} above the training images nearest to them"
         figures.append(figure(picture(near.sheet, alt), run_name(i, run.name), "wide"))
-        middle = sorted(near.distance)[len(near.distance) // 2]
-        values = (middle, min(near.distance), near.held_out)
+        values = (median(near.distance), min(near.distance), near.held_out)
         rows.append([run_name(i, run.name), *(tag("td", number(value, 1), at={"class": "num"}) for value in values)])
     columns = ("run", "samples, median", "samples, least", "held-out images, median")
     text = (
-        "Above: one sample per class (seed 0). Below: the training image nearest to it by pixels. Distances are root "
-        "mean square differences in grey levels; samples much nearer than held-out images would be copies."
+        "Above: samples by seed 0, one per class where there are classes. Below: the training image nearest to each by "
+        "pixels. Distances are root mean square differences in grey levels; samples much nearer than held-out images "
+        "would be copies."
     )
+    reasons = [tag("li", f"{', '.join(names)}: left out, because {why}") for why, names in left_out.items()]
     shown = [note(text), tag("div", *figures, at={"class": "grids"}), table(columns, rows)] if figures else []
-    return section("neighbours", "Nearest training images", *shown, *left_out)
+    return section(
+        "neighbours",
+        "Nearest training images",
+        *shown,
+        tag("ul", *reasons, at={"class": "left-out"}) if reasons else "",
+    )

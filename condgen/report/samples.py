@@ -174,9 +174,9 @@ def nearest_rows(images: Tensor, among: Tensor, chunk: int = 8192) -> tuple[Tens
 def neighbours(run: Run, drawn: Drawn, images: TrainingImages, say: Callable[[str], None]) -> Neighbours | str:
     """Find the neighbours of a run's samples, or say why there are none."""
     if drawn.images is None:
-        return f"{run.name}: left out, because its samples were not drawn anew."
+        return "its samples were not drawn anew"
     say(f"training images nearest to samples of {run.name}")
     try:
         return images.nearest(run, drawn.images)
     except (ValueError, TypeError, KeyError, OSError, RuntimeError, yaml.YAMLError) as error:
-        return f"{run.name}: left out, because its training images cannot be read: {' '.join(str(error).split())}"
+        return f"its training images cannot be read: {' '.join(str(error).split())}"

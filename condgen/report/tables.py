@@ -45,7 +45,8 @@ def score_rows(runs: Sequence[Run], *, alike: bool) -> list[Row]:
     table = []
     for name in dict.fromkeys(name for run in runs for name in run.scores):
         found = [run.scores.get(name) for run in runs]
-        digits = decimals([value for row in found if row for value in (row.value, row.floor)])
+        values = [value for row in found if row for value in (row.value, row.floor)]
+        digits = max((decimals([value]) for value in values if value), default=4)
         first = best(found) if alike else None
         entries = [score_entry(row, digits, best=i == first) for i, row in enumerate(found)]
         known = next(row for row in found if row is not None)
