@@ -13,7 +13,7 @@ from torch import Tensor
 from condgen.callbacks.real_images import RealImages
 from condgen.callbacks.run_folder import run_folder
 from condgen.callbacks.score_report import add_to_report, score_rows, score_table, shared_protocol
-from condgen.metrics import ClassifierExtractor, Evaluation, Evaluator, Score, classification_accuracy_score
+from condgen.metrics import Evaluation, Evaluator, Extractor, Score, classification_accuracy_score
 from condgen.models import GenerativeModel
 from condgen.pixels import to_uint8
 from condgen.seeding import generator, share
@@ -51,7 +51,7 @@ class EvaluateSamples(L.Callback):
 
     def __init__(
         self,
-        extractor: ClassifierExtractor | None = None,
+        extractor: Extractor | None = None,
         n_samples: int = 5000,
         subset_size: int | None = None,
         first_seed: int = 0,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from condgen.metrics.base import DistributionMetric, Features
 from condgen.metrics.classification import InceptionScore, LabelAccuracy
 from condgen.metrics.classwise import Diversity, IntraClassFrechetDistance, RareClassError
-from condgen.metrics.extractors import ClassifierExtractor
+from condgen.metrics.extractors import Extractor
 from condgen.metrics.frechet import FrechetDistance
 from condgen.metrics.kernel import KernelDistance
 from condgen.metrics.manifold import PRDC
@@ -48,7 +48,7 @@ class Evaluator:
         subset_size: Images per draw of precision, recall, density and coverage; null for the smaller side's number.
     """
 
-    def __init__(self, extractor: ClassifierExtractor, subset_size: int | None = None) -> None:
+    def __init__(self, extractor: Extractor, subset_size: int | None = None) -> None:
         self.extractor = extractor
         self.metrics: list[DistributionMetric] = []
         if extractor.label_classes:
