@@ -9,6 +9,7 @@ from condgen.callbacks.predictions import WritePredictions
 from condgen.callbacks.progress import RunProgress
 from condgen.callbacks.run_folder import run_folder
 from condgen.callbacks.sample_grid import SampleGrid
+from condgen.callbacks.training_time import TrainingTime
 
 __all__ = [
     "Checkpoint",
@@ -18,6 +19,7 @@ __all__ = [
     "ExportClassifier",
     "RunProgress",
     "SampleGrid",
+    "TrainingTime",
     "WritePredictions",
     "run_folder",
 ]

@@ -15,6 +15,7 @@ VERBS = {
     "test": ("condgen.cli.lightning", "score a checkpoint:    condgen test -c RUN --ckpt_path RUN"),
     "predict": ("condgen.cli.lightning", "write one PNG per test condition"),
     "sample": ("condgen.cli.sample", "generate images:       condgen sample --ckpt RUN --label 3,7 --n 16"),
+    "compare": ("condgen.cli.compare", "compare scored runs:   condgen compare RUN RUN --out compare.html"),
 }
 
 

@@ -31,6 +31,7 @@ from condgen.callbacks import (
     ExportClassifier,
     RunProgress,
     SampleGrid,
+    TrainingTime,
     WritePredictions,
 )
 from condgen.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
@@ -128,7 +129,8 @@ class CLI(LightningCLI):
         if config.get("enable_checkpointing") is False:
             callbacks = [c for c in callbacks if not isinstance(c, Checkpoint)]
         check_monitor(self.model, callbacks)
-        trainer: L.Trainer = super()._instantiate_trainer(config, [*callbacks, ExportClassifier(), WritePredictions()])
+        beside = [ExportClassifier(), WritePredictions()]
+        trainer: L.Trainer = super()._instantiate_trainer(config, [TrainingTime(), *callbacks, *beside])
         return trainer
 
 
