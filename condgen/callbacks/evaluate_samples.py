@@ -13,16 +13,22 @@ from torch import Tensor
 
 from condgen.callbacks.real_images import RealImages
 from condgen.callbacks.run_folder import run_folder
-from condgen.callbacks.score_report import add_to_report, score_rows, score_table, shared_protocol
-from condgen.metrics import ClassifierExtractor, Evaluation, Evaluator, Score, classification_accuracy_score
+from condgen.callbacks.score_report import add_to_report, score_table, shared_protocol
+from condgen.metrics import (
+    ClassifierExtractor,
+    Evaluation,
+    Evaluator,
+    Score,
+    classification_accuracy_score,
+    score_rows,
+)
+from condgen.metrics.floors import FLOOR_DRAWS
 from condgen.models import GenerativeModel
 from condgen.pixels import to_uint8
 from condgen.seeding import share
 from condgen.types import Condition
 
 EvaluationSplit = Literal["validation", "test"]
-FLOOR_DRAWS = 5
-"""Draws of training images for the floor of a score; one for the classification accuracy score, which takes minutes."""
 
 
 class Samples(NamedTuple):

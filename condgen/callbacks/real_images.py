@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import fmean, stdev
 from typing import Any
 
 import lightning as L
@@ -14,7 +13,8 @@ from condgen import __version__
 from condgen.data import ImageDataModule
 from condgen.data.base import Split
 from condgen.metrics import Evaluator, FeatureCache, Features
-from condgen.seeding import generator, share
+from condgen.metrics.floors import Floor, floor_draws, floors
+from condgen.seeding import share
 from condgen.types import Condition
 
 Scores = dict[str, float]
@@ -91,7 +91,7 @@ class RealImages:
 
     # ------------------------------------------------------------------ floors
 
-    def floor(self, split: Split, n: int, draws: int, score: Scored, **settings: Any) -> dict[str, dict[str, float]]:
+    def floor(self, split: Split, n: int, draws: int, score: Scored, **settings: Any) -> dict[str, Floor]:
         """Return mean and standard deviation over `draws` of the scores of n random training images.
 
         Args:
@@ -114,15 +114,10 @@ class RealImages:
         assert kept is not None
         return kept
 
-    def _measure(self, n: int, draws: int, score: Scored) -> dict[str, dict[str, float]]:
+    def _measure(self, n: int, draws: int, score: Scored) -> dict[str, Floor]:
         train = self.data.images("train")
         rows = []
-        for draw in range(draws if n < len(train) else 1):
-            chosen = torch.randperm(len(train), generator=generator("floor", draw))[:n]
+        for chosen in floor_draws(len(train), n, draws):
             images = train.take(chosen[self._places(len(chosen))])
             rows.append(score(images.pixels.to(self.device), images.cond))
-        values = {name: [row[name] for row in rows] for name in rows[0]}
-        return {
-            name: {"mean": fmean(value), "sd": stdev(value) if len(value) > 1 else 0.0, "draws": len(value)}
-            for name, value in values.items()
-        }
+        return floors(rows)

@@ -58,6 +58,7 @@ class ClassifierExtractor(nn.Module):
         self.sha256 = sha256(content).hexdigest()
         self.num_classes: int = self.card["num_classes"]
         self.feature_dim = net.feature_dim
+        self.image_shape = net.shape
         self.new_net = partial(ConvClassifier, **self.card["net"])
         self.net = net.requires_grad_(False).eval()
 
