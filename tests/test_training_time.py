@@ -37,7 +37,7 @@ class Work(L.Callback):
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     clock = SimpleNamespace(now=7.0)
     monkeypatch.setattr("condgen.callbacks.training_time.time", SimpleNamespace(perf_counter=lambda: clock.now))
-    yield clock
+    return clock
 
 
 def logged(folder: Path, column: str) -> list[tuple[int, float]]:

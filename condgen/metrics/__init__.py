@@ -4,7 +4,8 @@ from condgen.metrics.base import DistributionMetric, Features
 from condgen.metrics.cas import classification_accuracy_score
 from condgen.metrics.classification import InceptionScore, LabelAccuracy
 from condgen.metrics.classwise import Diversity, IntraClassFrechetDistance
-from condgen.metrics.evaluator import Evaluation, Evaluator, Score
+from condgen.metrics.evaluation import evaluate
+from condgen.metrics.evaluator import Evaluation, Evaluator, Score, score_rows
 from condgen.metrics.extractors import ClassifierExtractor, DigitsExtractor, Extractor, MNISTExtractor
 from condgen.metrics.feature_cache import FeatureCache
 from condgen.metrics.frechet import FrechetDistance
@@ -38,4 +39,6 @@ __all__ = [
     "ReconstructionError",
     "Score",
     "classification_accuracy_score",
+    "evaluate",
+    "score_rows",
 ]

@@ -29,6 +29,16 @@ class Score(NamedTuple):
     high: float | None = None
 
 
+def score_rows(scores: dict[str, Score], floors: dict[str, dict[str, float]]) -> dict[str, dict[str, Any]]:
+    """Make rows of scores, with their intervals and floors where there are some."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name, score in scores.items():
+        rows[name] = {key: value for key, value in score._asdict().items() if value is not None}
+        if name in floors:
+            rows[name]["floor"] = floors[name]
+    return rows
+
+
 class Evaluation(NamedTuple):
     """Scores by name, tables by class (K entries, or K rows of K), and what a reader of the scores must know."""
 
