@@ -19,7 +19,7 @@ def test_kernel_distance_equals_torch_fidelity_by_the_same_subsets() -> None:
     settings = {"kid_subsets": 7, "kid_subset_size": 50, "rng_seed": 3, "kid_kernel": "poly", "verbose": False}
     kernel = {"kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None, "kid_kernel_poly_coef0": 1}
     theirs = kid_features_to_metric(x.double(), y.double(), **settings, **kernel)["kernel_inception_distance_mean"]
-    source = np.random.RandomState(3)  # noqa: NPY002 - theirs
+    source = np.random.RandomState(3)
     subsets = [[torch.from_numpy(source.choice(n, 50, replace=False)) for n in (150, 120)] for _ in range(7)]
     assert float(kernel_distances(x, y, subsets).mean()) == pytest.approx(theirs, rel=1e-6)
 

@@ -89,7 +89,7 @@ class LargestTensor(torch.utils._python_dispatch.TorchDispatchMode):
 def test_precision_and_recall_equal_torch_fidelity() -> None:
     from torch_fidelity.metric_prc import calculate_precision_recall_full
 
-    real, fake = gaussian(200, 16, 1), gaussian(200, 16, 1, 0.6)
+    real, fake = gaussian(200, 16, 1), 1.2 * gaussian(200, 16, 2)
     theirs = calculate_precision_recall_full(fake.double(), real.double(), neighborhood=3)
     scores = fill(PRDC(k=3), real, fake)
     assert (scores["precision"], scores["recall"]) == pytest.approx(theirs, rel=1e-6)

@@ -80,10 +80,10 @@ class IntraClassFrechetDistance(ClasswiseMetric):
 
 
 class Diversity(ClasswiseMetric):
-    """Mean over classes of how far apart a class's samples are, relative to its real images: 1 is as varied, 0 constant.
+    """How far apart a class's samples are, relative to its real images, averaged over classes: 0 constant, 1 as varied.
 
-    Far apart is the mean squared distance of pairs of features that are normalised to length 1, as in LPIPS (Zhang et al.
-    2018) with the features of the whole image in place of its patches.
+    Far apart is the mean squared distance of pairs of features that are normalised to length 1, as in LPIPS (Zhang et
+    al. 2018), with the features of the whole image in place of its patches.
     """
 
     better = {"diversity": "higher"}  # noqa: RUF012
@@ -104,7 +104,7 @@ class Diversity(ClasswiseMetric):
 
 
 def pair_distance(features: Tensor, member: Tensor) -> Tensor:
-    """Return the mean squared distance of pairs of unit vectors in each set, (R,), from their deviations from the mean."""
+    """Return the mean squared distance of pairs of rows, normalised to length 1, in each set, (R,) float64."""
     unit = F.normalize(features.double(), dim=1)
     chosen, count = member.double(), member.sum(dim=0)
     unit = unit - unit.mean(dim=0)

@@ -40,8 +40,8 @@ class Evaluation(NamedTuple):
 class Evaluator:
     """Scores sets of images by the features of one extractor.
 
-    Scores that need labels are given where there are labels: of the classes, of both sides; of what was asked for, of the
-    samples, and only by an extractor whose classes are the data's.
+    Scores of classes are given where both sides have labels; `label_accuracy` where the samples have them and the
+    extractor's classes are the data's.
 
     Args:
         extractor: Turns uint8 images into features.
@@ -74,7 +74,7 @@ class Evaluator:
         Args:
             real: This process's share of the real images, in the order of the processes.
             fake: Its share of the samples.
-            train: Its share of the images that the generator was trained on, where `real` are others: for `memorisation`.
+            train: Its share of what the generator was trained on, where `real` was held out: adds `memorisation`.
             intervals: Give each score its 95% interval, which costs about as much again.
 
         Raises:

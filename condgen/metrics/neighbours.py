@@ -1,8 +1,8 @@
 """Nearest neighbours among many features, in little memory, with distances as exact as differences give them.
 
-|a|^2 + |b|^2 - 2ab is fast but rounds: equal rows get a distance of some 1e-7, and ties are broken by chance. So it only
-selects. Whatever lies so near to the edge of a comparison that its rounding matters is computed anew as sum (a - b)^2,
-which is 0 for equal rows, and the same number for equal pairs.
+|a|^2 + |b|^2 - 2ab is fast but rounds: equal rows get a distance of some 1e-7, and ties are broken by chance. So it
+only selects. Whatever lies so near to the edge of a comparison that its rounding matters is computed anew as
+sum (a - b)^2, which is 0 for equal rows, and the same number for equal pairs.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Block:
         return torch.cat([(a[i].double() - b[j].double()).square().sum(dim=1) for i, j in pairs])
 
     def nearest(self, count: int) -> tuple[Tensor, Tensor]:
-        """Return the smallest squared distances of each row, exact and ascending, and their columns, (B, count) each."""
+        """Return each row's smallest squared distances, exact and ascending, and their columns, (B, count) each."""
         chosen = self.squared.topk(min(count + SPARE, self.squared.shape[1]), dim=1, largest=False).indices
         row = torch.arange(len(chosen), device=chosen.device)[:, None].expand_as(chosen)
         exact, order = self.exact(row.flatten(), chosen.flatten()).view(chosen.shape).sort(dim=1, stable=True)
