@@ -12,16 +12,16 @@ from torch import Tensor
 
 from condgen.callbacks.real_images import RealImages
 from condgen.callbacks.run_folder import run_folder
-from condgen.callbacks.score_report import add_to_report, score_rows, score_table, shared_protocol
-from condgen.metrics import ClassifierExtractor, Evaluation, Evaluator, Score, classification_accuracy_score
+from condgen.callbacks.score_report import add_to_report, score_table, shared_protocol
+from condgen.callbacks.training_time import TrainingTime
+from condgen.metrics import Evaluation, Evaluator, Extractor, Score, classification_accuracy_score, score_rows
+from condgen.metrics.floors import FLOOR_DRAWS
 from condgen.models import GenerativeModel
 from condgen.pixels import to_uint8
 from condgen.seeding import generator, share
 from condgen.types import Condition
 
 EvaluationSplit = Literal["validation", "test"]
-FLOOR_DRAWS = 5
-"""Draws of training images for the floor of a score; one for the classification accuracy score, which takes minutes."""
 
 
 class Samples(NamedTuple):
@@ -51,7 +51,7 @@ class EvaluateSamples(L.Callback):
 
     def __init__(
         self,
-        extractor: ClassifierExtractor | None = None,
+        extractor: Extractor | None = None,
         n_samples: int = 5000,
         subset_size: int | None = None,
         first_seed: int = 0,
@@ -161,7 +161,7 @@ class EvaluateSamples(L.Callback):
             "scores": score_rows(scores, floors),
             "per_class": self._per_class(model, evaluation),
             "warnings": evaluation.warnings,
-            "cost": self._cost(model, samples),
+            "cost": self._cost(real.trainer, model, samples),
             "protocol": protocol,
         }
         folder = run_folder(real.trainer)
@@ -193,9 +193,14 @@ class EvaluateSamples(L.Callback):
             return {}
         return {"names": list(model.cond_spec["label"]["names"]), **evaluation.per_class}
 
-    def _cost(self, model: GenerativeModel, samples: Samples) -> dict[str, float]:
-        parameters = sum(value.numel() for value in model.sampling_net.parameters())
-        return {"parameters": parameters, "sampling_ms_per_image": 1000 * samples.seconds / len(samples.pixels)}
+    def _cost(self, trainer: L.Trainer, model: GenerativeModel, samples: Samples) -> dict[str, float | None]:
+        clocks = [callback for callback in trainer.callbacks if isinstance(callback, TrainingTime)]  # type: ignore[attr-defined]
+        return {
+            "parameters": sum(value.numel() for value in model.sampling_net.parameters()),
+            "training_seconds": clocks[0].training_seconds if clocks else None,
+            "images_per_second": clocks[0].images_per_second if clocks else None,
+            "sampling_ms_per_image": 1000 * samples.seconds / len(samples.pixels),
+        }
 
     def _protocol(
         self, real: RealImages, model: GenerativeModel, split: EvaluationSplit, seconds: float

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import fmean, stdev
 from typing import Any
 
 import lightning as L
@@ -14,6 +13,7 @@ from condgen import __version__
 from condgen.data import ImageDataModule
 from condgen.data.base import Split
 from condgen.metrics import Evaluator, FeatureCache, Features
+from condgen.metrics.floors import Floor, floor_draws, floors
 from condgen.seeding import generator, share
 from condgen.types import Condition
 
@@ -96,7 +96,7 @@ class RealImages:
 
     # ------------------------------------------------------------------ floors
 
-    def floor(self, split: Split, n: int, draws: int) -> dict[str, dict[str, float]]:
+    def floor(self, split: Split, n: int, draws: int) -> dict[str, Floor]:
         """Return mean and standard deviation over `draws` of the scores of n random training images against a split.
 
         There is one draw, of all, where there are no more than n.
@@ -108,7 +108,7 @@ class RealImages:
             return {name: score.value for name, score in scores.items()}
 
         def measure() -> dict[str, Any]:
-            return draw_and_score(len(self._all("train").features), n, draws, score)
+            return floors([score(places) for places in floor_draws(len(self._all("train").features), n, draws)])
 
         return self.kept_scores(measure, split, n=n, draws=draws, protocol=self.evaluator.protocol)
 
@@ -129,16 +129,3 @@ class RealImages:
                 self.cache.save_scores(key, kept)
         assert kept is not None
         return kept
-
-
-def draw_and_score(
-    count: int, n: int, draws: int, score: Callable[[Tensor], dict[str, float]]
-) -> dict[str, dict[str, float]]:
-    """Score random draws of n of `count` places, and return mean and standard deviation of each score."""
-    number = draws if n < count else 1
-    rows = [score(torch.randperm(count, generator=generator("floor", draw))[:n]) for draw in range(number)]
-    values = {name: [row[name] for row in rows] for name in rows[0] if all(name in row for row in rows)}
-    return {
-        name: {"mean": fmean(value), "sd": stdev(value) if len(value) > 1 else 0.0, "draws": len(value)}
-        for name, value in values.items()
-    }

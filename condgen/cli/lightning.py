@@ -28,6 +28,7 @@ from condgen.callbacks import (
     CollapseWatch,
     EvaluateLikelihood,
     EvaluateSamples,
+    ExportClassifier,
     RunProgress,
     SampleGrid,
     TrainingTime,
@@ -128,7 +129,8 @@ class CLI(LightningCLI):
         if config.get("enable_checkpointing") is False:
             callbacks = [c for c in callbacks if not isinstance(c, Checkpoint)]
         check_monitor(self.model, callbacks)
-        trainer: L.Trainer = super()._instantiate_trainer(config, [TrainingTime(), *callbacks, WritePredictions()])
+        beside = [ExportClassifier(), WritePredictions()]
+        trainer: L.Trainer = super()._instantiate_trainer(config, [TrainingTime(), *callbacks, *beside])
         return trainer
 
 

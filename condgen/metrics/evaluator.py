@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from condgen.metrics.base import DistributionMetric, Features
 from condgen.metrics.classification import InceptionScore, LabelAccuracy
 from condgen.metrics.classwise import Diversity, IntraClassFrechetDistance, RareClassError
-from condgen.metrics.extractors import ClassifierExtractor
+from condgen.metrics.extractors import Extractor
 from condgen.metrics.frechet import FrechetDistance
 from condgen.metrics.kernel import KernelDistance
 from condgen.metrics.manifold import PRDC
@@ -27,6 +27,16 @@ class Score(NamedTuple):
     better: str
     low: float | None = None
     high: float | None = None
+
+
+def score_rows(scores: dict[str, Score], floors: dict[str, dict[str, float]]) -> dict[str, dict[str, Any]]:
+    """Make rows of scores, with their intervals and floors where there are some."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name, score in scores.items():
+        rows[name] = {key: value for key, value in score._asdict().items() if value is not None}
+        if name in floors:
+            rows[name]["floor"] = floors[name]
+    return rows
 
 
 class Evaluation(NamedTuple):
@@ -48,7 +58,7 @@ class Evaluator:
         subset_size: Images per draw of precision, recall, density and coverage; null for the smaller side's number.
     """
 
-    def __init__(self, extractor: ClassifierExtractor, subset_size: int | None = None) -> None:
+    def __init__(self, extractor: Extractor, subset_size: int | None = None) -> None:
         self.extractor = extractor
         self.metrics: list[DistributionMetric] = []
         if extractor.label_classes:

@@ -15,8 +15,8 @@ class Memorisation(FeatureStore):
 
     Of N training and H held-out images of one distribution, a sample's nearest is a held-out one with probability
     H / (N + H), whatever the quality of the samples. The score is 1 - (share of samples whose nearest is held out) /
-    (that probability): 0 where nothing is memorised, 1 where each sample's nearest is a training image; below 0 by
-    chance. It asks what the C_T test asks (Meehan et al. 2020), by which image is nearest in place of how near it is.
+    (that probability): 0 where nothing is memorised, give or take chance, and 1 where each sample's nearest is a
+    training image. It asks what the C_T test asks (Meehan et al. 2020), by which image is nearest, not how near it is.
 
     The real side of `update` is the held-out images.
     """

@@ -12,11 +12,11 @@ import yaml
 from torch import Tensor
 
 from condgen.callbacks.sample_grid import grid_conditions
-from condgen.callbacks.score_report import weights_hash
 from condgen.checkpoints import CheckpointError, load_model
 from condgen.data import ImageDataModule
 from condgen.models import GenerativeModel
 from condgen.models.plain import OWN_PACKAGES, from_plain, import_class
+from condgen.models.weights_hash import weights_hash
 from condgen.pictures import grid
 from condgen.pixels import to_uint8
 from condgen.report.runs import Run
