@@ -76,6 +76,7 @@ def test_scores_measured_in_another_way_are_unlike(field: str, value: object) ->
         ("threads", 9),
         ("torch", "3.0"),
         ("seconds", 1.0),
+        ("samples", "folder/of/images"),
         ("condgen", "0.1.9"),
         ("likelihood", {"n_images": 360, "samples": 64, "seconds": 2.0}),
     ],
@@ -91,6 +92,12 @@ def test_a_setting_counts_where_two_runs_have_it_and_a_core_field_always() -> No
     lacking = {key: value for key, value in PROTOCOL.items() if key != "n_samples"}
     (difference,) = unlike([PROTOCOL, lacking])
     assert difference == ("n_samples", (2000, ABSENT))
+
+
+def test_images_from_files_have_no_seeds() -> None:
+    from_files = {**PROTOCOL, "model": None, "seeds": None, "classes": None, "samples_fingerprint": "1234"}
+    assert unlike([PROTOCOL, from_files]) == []
+    assert len(unlike([PROTOCOL, from_files | {"n_samples": 3}])) == 1
 
 
 def test_versions_with_the_same_scores_are_alike() -> None:

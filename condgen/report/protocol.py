@@ -7,11 +7,25 @@ from typing import Any, NamedTuple
 
 from condgen.report.runs import Run
 
-COMPARED = frozenset({"model", "ema", "sampler", "checkpoint", "weights_sha256", "run_seed", "images_seen"})
+COMPARED = frozenset(
+    {
+        "model",
+        "ema",
+        "sampler",
+        "checkpoint",
+        "weights_sha256",
+        "run_seed",
+        "images_seen",
+        "samples",
+        "samples_fingerprint",
+    }
+)
 """Fields that say what was scored: the very things that a comparison is about."""
+DRAWN = frozenset({"seeds", "classes"})
+"""Fields that say what was drawn from a model; images that came from files have none."""
 INCIDENTAL = frozenset({"processes", "device", "threads", "torch", "seconds"})
 """Fields that scores depend on by rounding alone, or not at all."""
-REQUIRED = ("data", "split", "n_real", "n_samples", "classes", "seeds", "extractor.sha256", "quantisation", "resize")
+REQUIRED = ("data", "split", "n_real", "n_samples", "extractor.sha256", "quantisation", "resize")
 """Fields whose absence from one side is a difference. Any other belongs to a score that was not measured there."""
 ABSENT = "absent"
 
@@ -40,9 +54,10 @@ def unlike(protocols: Sequence[Mapping[str, Any]]) -> list[Difference]:
 
 def how_scored(protocol: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the fields that say how scores were measured; an extractor is its name and its hash."""
+    silent = COMPARED | INCIDENTAL if protocol.get("model") else COMPARED | INCIDENTAL | DRAWN
     for field, value in flatten(protocol):
         top, _, last = field.partition(".")
-        if top in COMPARED | INCIDENTAL or last in INCIDENTAL:
+        if top in silent or last in INCIDENTAL:
             continue
         if top != "extractor" or last in ("name", "sha256", ""):
             yield field, value
