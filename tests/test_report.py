@@ -16,7 +16,7 @@ import pytest
 import torch
 from conftest import small_cgan
 from PIL import Image
-from report_runs import Page, log, make_run
+from report_runs import PROTOCOL, Page, log, make_run
 
 from condgen.checkpoints import load_model
 from condgen.data import Digits
@@ -87,12 +87,14 @@ def test_parts_that_are_missing_are_said_to_be(report: Callable[..., Page], tmp_
         folder.mkdir()
         content = {"scores": {"elbo": {"value": -3.0, "better": "higher", "unit": "nats"}}, "protocol": {}}
         (folder / "metrics.json").write_text(json.dumps(content))
-    page = report("a", "b/metrics.json")
+    content["protocol"] = dict.fromkeys(PROTOCOL)  # images from files have no model, no seeds, no sampler
+    (tmp_path / "files.json").write_text(json.dumps(content))
+    page = report("a", "b/metrics.json", "files.json", "--force")
     for words in (
-        "No samples: the checkpoint that was scored is not here, and the run stored no grids.",
+        "No samples: what was scored came from no run, and no grids were stored.",
         "Left out: no run has precision and recall.",
         "Left out: no run has a log with scores",
-        "a, b: left out, because its samples were not drawn anew",
+        "left out, because its samples were not drawn anew",
         "Left out: no run has scores by class.",
         "None of the evaluations gave a warning.",
     ):

@@ -61,7 +61,8 @@ class Neighbours(NamedTuple):
 
 def draw(run: Run, trusted: Sequence[str]) -> Drawn:
     """Sample a run anew from its checkpoint; where that fails, show the last grid that it stored."""
-    reason = "the checkpoint that was scored is not here"
+    drawn = run.protocol.get("model") is not None
+    reason = "the checkpoint that was scored is not here" if drawn else "what was scored came from no run"
     if run.checkpoint is not None:
         try:
             return drawn_anew(load_model(run.checkpoint, trusted=trusted), run, trusted)
@@ -69,7 +70,7 @@ def draw(run: Run, trusted: Sequence[str]) -> Drawn:
             reason = f"the checkpoint cannot be sampled ({' '.join(str(error).split())})"
     stored = sorted((run.trained / "samples").glob("images-*.png")) if run.trained is not None else []
     if not stored:
-        return Drawn(None, f"No samples: {reason}, and the run stored no grids.")
+        return Drawn(None, f"No samples: {reason}, and no grids were stored.")
     seen = int(stored[-1].stem.removeprefix("images-"))
     return Drawn(stored[-1].read_bytes(), f"The grid that the run stored at {seen:,} images, since {reason}.")
 

@@ -16,14 +16,13 @@ def overview(comparison: Comparison) -> Html:
     """Say what each run is; the colours and marks here are those of the whole page."""
     rows = []
     for i, run in enumerate(comparison.runs):
-        protocol = run.protocol
-        images = protocol.get("images_seen")
+        card = {key: value for key, value in run.protocol.items() if value is not None}
         facts = (
-            protocol.get("model", NOTHING),
-            NOTHING if images is None else f"{images:,}",
-            show(protocol["ema"]) if "ema" in protocol else NOTHING,
+            card.get("model", NOTHING),
+            f"{card['images_seen']:,}" if "images_seen" in card else NOTHING,
+            show(card["ema"]) if "ema" in card else NOTHING,
             tag("td", sampler_name(run), at={"class": "sampler"}),
-            str(protocol.get("run_seed", NOTHING)),
+            str(card.get("run_seed", NOTHING)),
             tag("td", tag("code", str(run.folder)), at={"class": "path"}),
         )
         rows.append((run_name(i, run.name), *facts))
