@@ -57,6 +57,7 @@ def test_blocks_do_not_change_the_counts(monkeypatch: pytest.MonkeyPatch) -> Non
     real, fake = gaussian(70, 6, 1), gaussian(90, 6, 1, 0.2)
     whole = prdc(real, fake, 3, everyone(fake))
     monkeypatch.setattr(neighbours, "CELLS", 200)
+    monkeypatch.setattr(neighbours, "ROWS", 1)
     monkeypatch.setattr(neighbours, "COLUMNS", 32)
     monkeypatch.setattr("condgen.metrics.manifold.PAIRS", 7)
     assert torch.equal(prdc(real, fake, 3, everyone(fake)), whole)
@@ -65,6 +66,7 @@ def test_blocks_do_not_change_the_counts(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_no_more_distances_are_held_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "CELLS", 2**12)
+    monkeypatch.setattr(neighbours, "ROWS", 1)
     monkeypatch.setattr(neighbours, "COLUMNS", 64)
     real, fake = gaussian(600, 32, 1), gaussian(500, 32, 2)
     largest = LargestTensor()
