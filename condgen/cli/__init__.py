@@ -14,7 +14,12 @@ VERBS = {
     "validate": ("condgen.cli.lightning", "score a checkpoint on the validation split"),
     "test": ("condgen.cli.lightning", "score a checkpoint:    condgen test -c RUN --ckpt_path RUN"),
     "predict": ("condgen.cli.lightning", "write one PNG per test condition"),
+    "evaluate": (
+        "condgen.cli.evaluate",
+        "score any images:      condgen evaluate data/mnist.yaml their/samples --extractor mnist",
+    ),
     "sample": ("condgen.cli.sample", "generate images:       condgen sample --ckpt RUN --label 3,7 --n 16"),
+    "compare": ("condgen.cli.compare", "compare scored runs:   condgen compare RUN RUN --out compare.html"),
 }
 
 

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from condgen.cli.errors import UserError, nearest
+from condgen.cli.parser import OneLineParser
 
 if TYPE_CHECKING:
     from condgen.models import GenerativeModel
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """Raises an error in place of printing the usage text."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise it."""
-        if message.startswith("unrecognized arguments: "):
-            given = message.removeprefix("unrecognized arguments: ").split()[0]
-            message = f"no option {given}{nearest(given.split('=')[0], self._option_string_actions)}"
-        raise UserError(f"{self.prog.removeprefix('condgen ')}: {message}")
 
 
 def parser() -> OneLineParser:

@@ -12,6 +12,10 @@ from condgen.metrics.base import NAMES, Features, FeatureStore
 from condgen.metrics.frechet import fit_gaussian, frechet_distance, rank_warning
 
 
+class RareClassError(ValueError):
+    """A class has too few images on a side to be scored by itself."""
+
+
 class ClasswiseMetric(FeatureStore):
     """The mean over classes of a score of each class's samples against its real images."""
 
@@ -80,10 +84,10 @@ class IntraClassFrechetDistance(ClasswiseMetric):
 
 
 class Diversity(ClasswiseMetric):
-    """How far apart a class's samples are, relative to its real images, averaged over classes: 0 constant, 1 as varied.
+    """Mean over classes of how far apart a class's samples are, over how far its real images are; 0 is constant.
 
     Far apart is the mean squared distance of pairs of features that are normalised to length 1, as in LPIPS (Zhang et
-    al. 2018), with the features of the whole image in place of its patches.
+    al. 2018) with the features of the whole image in place of its patches.
     """
 
     better = {"diversity": "higher"}  # noqa: RUF012
@@ -104,7 +108,7 @@ class Diversity(ClasswiseMetric):
 
 
 def pair_distance(features: Tensor, member: Tensor) -> Tensor:
-    """Return the mean squared distance of pairs of rows, normalised to length 1, in each set, (R,) float64."""
+    """Return the mean squared distance of pairs of unit vectors in each set, (R,), by deviations from the mean."""
     unit = F.normalize(features.double(), dim=1)
     chosen, count = member.double(), member.sum(dim=0)
     unit = unit - unit.mean(dim=0)
@@ -125,4 +129,4 @@ def check_classes(real: Features, fake: Features) -> None:
         rare = (label.bincount(minlength=classes) < 2).nonzero()[:, 0].tolist()
         if rare:
             what = f"class {rare[0]} has" if len(rare) == 1 else f"classes {', '.join(map(str, rare))} have"
-            raise ValueError(f"{what} fewer than 2 {NAMES[side]} images, so that it cannot be scored by itself")
+            raise RareClassError(f"{what} fewer than 2 {NAMES[side]} images, too few to be scored by itself")

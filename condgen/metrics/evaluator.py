@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from condgen.metrics.base import DistributionMetric, Features
 from condgen.metrics.classification import InceptionScore, LabelAccuracy
-from condgen.metrics.classwise import Diversity, IntraClassFrechetDistance
-from condgen.metrics.extractors import ClassifierExtractor
+from condgen.metrics.classwise import Diversity, IntraClassFrechetDistance, RareClassError
+from condgen.metrics.extractors import Extractor
 from condgen.metrics.frechet import FrechetDistance
 from condgen.metrics.kernel import KernelDistance
 from condgen.metrics.manifold import PRDC
@@ -29,6 +29,16 @@ class Score(NamedTuple):
     high: float | None = None
 
 
+def score_rows(scores: dict[str, Score], floors: dict[str, dict[str, float]]) -> dict[str, dict[str, Any]]:
+    """Make rows of scores, with their intervals and floors where there are some."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name, score in scores.items():
+        rows[name] = {key: value for key, value in score._asdict().items() if value is not None}
+        if name in floors:
+            rows[name]["floor"] = floors[name]
+    return rows
+
+
 class Evaluation(NamedTuple):
     """Scores by name, tables by class (K entries, or K rows of K), and what a reader of the scores must know."""
 
@@ -40,15 +50,15 @@ class Evaluation(NamedTuple):
 class Evaluator:
     """Scores sets of images by the features of one extractor.
 
-    Scores of classes are given where both sides have labels; `label_accuracy` where the samples have them and the
-    extractor's classes are the data's.
+    Scores that need labels are given where there are labels: of the classes, of both sides; of what was asked for, of
+    the samples, and only by an extractor whose classes are the data's.
 
     Args:
         extractor: Turns uint8 images into features.
         subset_size: Images per draw of precision, recall, density and coverage; null for the smaller side's number.
     """
 
-    def __init__(self, extractor: ClassifierExtractor, subset_size: int | None = None) -> None:
+    def __init__(self, extractor: Extractor, subset_size: int | None = None) -> None:
         self.extractor = extractor
         self.metrics: list[DistributionMetric] = []
         if extractor.label_classes:
@@ -74,7 +84,7 @@ class Evaluator:
         Args:
             real: This process's share of the real images, in the order of the processes.
             fake: Its share of the samples.
-            train: Its share of what the generator was trained on, where `real` was held out: adds `memorisation`.
+            train: Its share of the images that the generator was trained on, other than `real`: for `memorisation`.
             intervals: Give each score its 95% interval, which costs about as much again.
 
         Raises:
@@ -94,7 +104,10 @@ class Evaluator:
             metric.update(*fake, real=False)
             if isinstance(metric, Memorisation) and train is not None:
                 metric.update_train(train.features)
-            self._add(metric, result, intervals)
+            try:
+                self._add(metric, result, intervals)
+            except RareClassError as error:
+                result.warnings.append(f"{self._title(metric)} left out: {error}")
             metric.reset()
         return result
 
@@ -105,8 +118,10 @@ class Evaluator:
             ends = [float(end) for end in bounds.get(name, ())]
             result.scores[self._full_name(metric, name)] = Score(float(value), metric.better[name], *ends)
         result.per_class.update({name: table.tolist() for name, table in metric.per_class().items()})
-        title = self._full_name(metric, next(iter(metric.better)))
-        result.warnings.extend(f"{title}: {line}" for line in metric.warnings())
+        result.warnings.extend(f"{self._title(metric)}: {line}" for line in metric.warnings())
+
+    def _title(self, metric: DistributionMetric) -> str:
+        return self._full_name(metric, next(iter(metric.better)))
 
     @property
     def score_names(self) -> list[str]:

@@ -52,8 +52,8 @@ def rank_warning(count: int, what: str, dim: int) -> str:
 def frechet_distance(a: Gaussian, b: Gaussian) -> Tensor:
     """Return the squared Fréchet distance of two Gaussians, at least 0.
 
-    With S_a = A A' and S_b = B B', tr (S_a S_b)^(1/2) is the sum of the roots of the eigenvalues of A' S_b A, and the
-    nuclear norm of A' B. The first is fast, the second exact where a rank is short.
+    With S_a = A A' and S_b = B B', tr (S_a S_b)^(1/2) is the sum of the roots of the eigenvalues of A' S_b A, and
+    equals the nuclear norm of A' B. The first is fast, the second exact where a rank is short.
     """
     if a.covariance is not None and b.covariance is not None:
         trace_root = torch.linalg.eigvalsh(a.root.T @ b.covariance @ a.root).clamp(min=0).sqrt().sum()
