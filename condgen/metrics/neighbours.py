@@ -14,7 +14,7 @@ from torch import Tensor
 
 CELLS = 2**20
 """Distances held at a time, as many as memory allocators keep for the next use, where that is `ROWS` rows or more."""
-ROWS = 128
+ROWS = 256
 COLUMNS = 4096
 """Columns at a time in float64."""
 SPARE = 8
