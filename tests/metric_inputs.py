@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from condgen.metrics import DistributionMetric
+from condgen.data import Digits
+from condgen.metrics import DigitsExtractor, DistributionMetric, Evaluator, ReconstructionError
+from condgen.seeding import share
 
 
 def gaussian(count: int, dim: int, seed: int, shift: float = 0.0) -> Tensor:
@@ -27,3 +31,23 @@ def fill(
         for part, of_part in zip(x.split(97), labels, strict=False):
             metric.update(part, of_part, real=side)
     return {name: float(value) for name, value in metric.compute().items()}
+
+
+def score_share(rank: int, world_size: int) -> dict[str, Any]:
+    """Score odd numbers of real digits against each other, of which this process holds a share."""
+    data, evaluator = Digits(), Evaluator(DigitsExtractor())
+    splits = [data.images(split).take(share(count, rank, world_size)) for split, count in COUNTS.items()]
+    real, fake, train = (evaluator.extract(part.pixels, part.cond["label"]) for part in splits)
+    result = evaluator.score(real, fake, train=train, intervals=True)
+    error = ReconstructionError()
+    error.update(splits[0].pixels, splits[0].pixels.flip(-1))
+    return {
+        "scores": {name: [score.value, score.low, score.high] for name, score in result.scores.items()},
+        "per_class": result.per_class,
+        "warnings": result.warnings,
+        "error": {name: float(value) for name, value in error.compute().items()},
+        "features": fake.features.double().sum(dim=1).tolist(),
+    }
+
+
+COUNTS = {"validation": 301, "test": 257, "train": 401}

@@ -9,7 +9,7 @@ import torch
 from metric_inputs import fill, gaussian
 from torch import Tensor
 
-from condgen.metrics import FrechetDistance
+from condgen.metrics import FrechetDistance, frechet
 from condgen.metrics.frechet import Gaussian, fit_gaussian, frechet_distance
 
 
@@ -125,3 +125,12 @@ def test_the_root_is_that_of_the_covariance() -> None:
         fitted = fit_gaussian(x)
         expected = np.cov(x.double().numpy().T)
         assert torch.allclose(fitted.root @ fitted.root.T, torch.from_numpy(expected), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("rank", [20, 5])
+def test_blocks_do_not_change_the_distance(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, fake = gaussian(150, rank, 1) @ torch.randn(rank, 20), gaussian(130, 20, 2)
+    whole = fill(FrechetDistance(), real, fake)["fd"]
+    monkeypatch.setattr(frechet, "ROWS", 32)
+    monkeypatch.setattr(frechet, "COLUMNS", 7)
+    assert fill(FrechetDistance(), real, fake)["fd"] == pytest.approx(whole, rel=1e-12)

@@ -52,11 +52,11 @@ def rank_warning(count: int, what: str, dim: int) -> str:
 def frechet_distance(a: Gaussian, b: Gaussian) -> Tensor:
     """Return the squared Fréchet distance of two Gaussians, at least 0.
 
-    With S_a = A A' and S_b = B B', tr (S_a S_b)^(1/2) is the sum of the roots of the eigenvalues of A' S_b A, and the
-    nuclear norm of A' B. The first is fast, the second exact where a rank is short.
+    With S_a = A A' and S_b = B B', tr (S_a S_b)^(1/2) is the sum of the roots of the eigenvalues of A' S_b A, and
+    equals the nuclear norm of A' B. The first is fast, the second exact where a rank is short.
     """
     if a.covariance is not None and b.covariance is not None:
-        trace_root = torch.linalg.eigvalsh(a.root.T @ b.covariance @ a.root).clamp(min=0).sqrt().sum()
+        trace_root = torch.linalg.eigvalsh(congruent(a.root, b.covariance)).clamp(min=0).sqrt().sum()
     else:
         trace_root = torch.linalg.svdvals(a.root.T @ b.root).sum()
     distance = (a.mean - b.mean).square().sum() + a.root.square().sum() + b.root.square().sum() - 2 * trace_root
@@ -90,7 +90,17 @@ def fit_gaussian(x: Tensor) -> Gaussian:
 def add_outer(total: Tensor, x: Tensor) -> None:
     """Add the upper triangle of x' x, in blocks, to `total` (D, D)."""
     for start in range(0, x.shape[1], COLUMNS):
-        total[start : start + COLUMNS, start:] += x[:, start : start + COLUMNS].T @ x[:, start:]
+        total[start : start + COLUMNS, start:].addmm_(x[:, start : start + COLUMNS].T, x[:, start:])
+
+
+def congruent(root: Tensor, covariance: Tensor) -> Tensor:
+    """Return the lower triangle, in blocks, of root' covariance root for a lower triangular root (D, D)."""
+    out = torch.zeros_like(covariance)
+    for start in range(0, len(root), COLUMNS):
+        columns = slice(start, start + COLUMNS)
+        product = covariance[start:, start:] @ root[start:, columns]
+        out[start:, columns] = root[start:, start:].T @ product
+    return out
 
 
 def triangular_factor(x: Tensor, mean: Tensor) -> Tensor:

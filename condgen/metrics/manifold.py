@@ -68,8 +68,8 @@ def pick(count: int, size: int, source: torch.Generator) -> Tensor:
 def prdc(real: Tensor, fake: Tensor, k: int, member: Tensor) -> Tensor:
     """Return precision, recall, density and coverage, (4, R) float64, of R sets of samples against all real images.
 
-    In precision and recall a ball holds its edge, as in their paper; in density and coverage it does not, as in their
-    code.
+    A ball holds its edge in precision and recall, as their paper has it, and not in density and coverage, as the code
+    of theirs has it.
 
     Args:
         real: Features (N, D).

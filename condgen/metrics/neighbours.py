@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-CELLS = 2**24
-"""Distances held at a time."""
+CELLS = 2**20
+"""Distances held at a time, as many as memory allocators keep for the next use, where that is `ROWS` rows or more."""
+ROWS = 256
 COLUMNS = 4096
 """Columns at a time in float64."""
 SPARE = 8
@@ -40,13 +41,13 @@ class Distances:
 
     def blocks(self) -> Iterator[Block]:
         """Yield the rounded distances of some rows to all columns."""
-        step = max(1, CELLS // len(self.columns))
+        step = max(ROWS, CELLS // len(self.columns))
         for start in range(0, len(self.rows), step):
             a = self._centred(self.rows[start : start + step])
             norm = a.square().sum(dim=1, keepdim=True)
             squared = torch.empty(len(a), len(self.columns), dtype=torch.float64, device=a.device)
             for part, b in zip(squared.split(COLUMNS, dim=1), self.columns.split(COLUMNS), strict=True):
-                part.copy_(a @ self._centred(b).T)
+                torch.mm(a, self._centred(b).T, out=part)
             squared.mul_(-2.0).add_(norm).add_(self._norm)
             yield Block(self, start, squared, self._slack * (norm + self._norm.max()))
 

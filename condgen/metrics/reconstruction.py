@@ -10,7 +10,7 @@ from condgen.checks import describe
 
 
 class ReconstructionError(Metric):
-    """Mean squared error in squared grey levels of 255, and the PSNR in dB of that mean, not of each image."""
+    """Mean squared error per value in squared grey levels, and the PSNR in dB of that mean, not of each image."""
 
     higher_is_better: bool | None = None
     full_state_update: bool | None = False
@@ -25,8 +25,8 @@ class ReconstructionError(Metric):
     def update(self, image: Tensor, target: Tensor) -> None:
         """Add reconstructions and originals, (N, C, H, W) uint8 each."""
         if image.shape != target.shape or not image.dtype == target.dtype == torch.uint8:
-            got = f"{describe(image)} and {describe(target)}"
-            raise ValueError(f"reconstructions and originals must be uint8 of one shape, got {got}")
+            given = f"{describe(image)} and {describe(target)}"
+            raise ValueError(f"reconstructions and originals must be uint8 of one shape, got {given}")
         self.squared_error += (image.int() - target.int()).square().sum()
         self.count += image.numel()
 
