@@ -32,7 +32,7 @@ def data_module(name: str, overrides: list[str]) -> ImageDataModule:
     if not args:
         raise UserError(f"config {name} has no data; give one such as data/mnist.yaml")
     try:
-        module = parser.instantiate_classes(parser.parse_args([*args, *overrides])).data
+        module = parser.instantiate(parser.parse_args([*args, *overrides])).data
     except (ArgumentError, ValueError, TypeError, OSError) as error:
         raise UserError(explain(error, (flag.removeprefix("--") for flag in parser._option_string_actions))) from error
     assert isinstance(module, ImageDataModule)

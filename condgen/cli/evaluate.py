@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from condgen.cli.errors import RunError, UserError, nearest
 from condgen.cli.parser import OneLineParser
+from condgen.cli.sample import moved
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -59,15 +60,16 @@ def parser() -> OneLineParser:
 
 def run(verb: str, args: list[str]) -> int:
     """Score, show and write."""
-    options, overrides = parser().parse_known_args(args)
-    check_overrides(overrides, [options.real, options.fake])
+    words, overrides = split_overrides(args)
+    options = parser().parse_args(words)
+    check_use(options, overrides)
 
     from condgen.checkpoints import CheckpointError
     from condgen.data import DamagedImagesError, Fit
     from condgen.metrics import evaluate
 
     try:
-        extractor = find_extractor(options.extractor).to(options.device)
+        extractor = moved(find_extractor(options.extractor), options.device)
         fit = Fit(options.resize, options.pad, options.grey)
         real, fake = (open_source(name, options, overrides) for name in (options.real, options.fake))
         result = evaluate(real, fake, extractor, fit=fit, subset_size=options.subset_size)
@@ -80,14 +82,29 @@ def run(verb: str, args: list[str]) -> int:
     return 0
 
 
-def check_overrides(overrides: list[str], names: list[str]) -> None:
-    """Refuse options that neither the verb nor a data config has."""
-    for word in overrides:
-        if word.startswith("-") and not word.startswith("--data."):
-            given = word.partition("=")[0]
-            raise UserError(f"evaluate: no option {given}{nearest(given, parser()._option_string_actions)}")
-        if word.startswith("--data.") and not any(is_config(name) for name in names):
-            raise UserError(f"evaluate: {word.partition('=')[0]} is for data configs, and there is none")
+def split_overrides(args: list[str]) -> tuple[list[str], list[str]]:
+    """Part the verb's own words from data configs' options, `--data.root FOLDER` or `--data.root=FOLDER`."""
+    own: list[str] = []
+    overrides: list[str] = []
+    words = iter(args)
+    for word in words:
+        if not word.startswith("--data."):
+            own.append(word)
+        elif "=" in word:
+            overrides.append(word)
+        else:
+            overrides += [word, next(words, "")]
+    return own, overrides
+
+
+def check_use(options: Namespace, overrides: list[str]) -> None:
+    """Refuse options that would be ignored."""
+    names = options.real, options.fake
+    if overrides and not any(map(is_config, names)):
+        raise UserError(f"evaluate: {overrides[0].partition('=')[0]} is for data configs, and there is none")
+    given = [name for name in ("n", "seed", "raw", "trust") if getattr(options, name) not in (None, False, [])]
+    if given and not any(map(is_run, names)):
+        raise UserError(f"evaluate: --{given[0]} is for samples of a run, and there is no run")
 
 
 def find_extractor(name: str) -> Extractor:

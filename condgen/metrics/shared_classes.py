@@ -52,6 +52,8 @@ def class_names(real: Labelled, fake: Labelled) -> list[str]:
         if numbered and real.names is None:
             raise ValueError(f"{real.title} has numbers for classes, and {fake.title} names: {', '.join(named[:12])}")
         return named
+    if named is not None and real.names is not None and named == [str(place) for place in range(len(named))]:
+        return named
     highest = [int(side.label.max()) for side in sides if side.label is not None and side.names is None]
     return [str(number) for number in range(max([*highest, *map(int, named or [])], default=-1) + 1)]
 
