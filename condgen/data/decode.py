@@ -1,0 +1,204 @@
+"""The one way from an image file to pixels: every kind of file has a defined conversion, or is refused by name."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from io import BytesIO
+from pathlib import Path
+from threading import Lock
+from typing import IO, Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
+
+Transpose = Image.Transpose
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+PIXEL_LIMIT = 64_000_000
+WHITE = (255, 255, 255)
+VERSION = f"1, Pillow {Image.__version__}"  # type: ignore[attr-defined]
+"""Changes when the same file may give other pixels."""
+
+ORIENTATION = 0x0112
+UPRIGHT = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+LEVELS_16_TO_8: np.ndarray = np.round(np.arange(65536) / 257).astype(np.uint8)
+
+
+class DecodeError(ValueError):
+    """A file that cannot be turned into pixels; the message begins with its name."""
+
+
+def decode(
+    source: Path | bytes,
+    *,
+    channels: int,
+    background: tuple[int, int, int] = WHITE,
+    pixel_limit: int = PIXEL_LIMIT,
+    name: str | None = None,
+) -> torch.Tensor:
+    """Decode an image file to uint8 (channels, H, W); see `decode_picture`."""
+    picture = decode_picture(source, channels=channels, background=background, pixel_limit=pixel_limit, name=name)
+    return to_tensor(picture)
+
+
+def to_tensor(picture: Image.Image) -> torch.Tensor:
+    """Copy a picture in mode L or RGB to uint8 (1 or 3, H, W)."""
+    pixels = torch.from_numpy(np.array(picture))
+    return pixels.unsqueeze(0) if pixels.ndim == 2 else pixels.permute(2, 0, 1).contiguous()
+
+
+def decode_picture(
+    source: Path | bytes,
+    *,
+    channels: int,
+    background: tuple[int, int, int] = WHITE,
+    pixel_limit: int = PIXEL_LIMIT,
+    name: str | None = None,
+) -> Image.Image:
+    """Decode an image file to a picture in mode L or RGB, for those who resize it first.
+
+    Of an animation the first frame counts, and EXIF's rotation is applied. 16-bit grey levels are divided by 257 and
+    rounded, 16-bit colours keep their high byte; grey from colour is ITU-R 601-2 luma; CMYK has no profile applied.
+
+    Args:
+        source: A file, or its content.
+        channels: 1 (grey) or 3 (RGB).
+        background: Colour that shows through transparent pixels.
+        pixel_limit: Largest width times height, checked before anything is decoded.
+        name: What errors call the file; its path by default.
+
+    Raises:
+        DecodeError: If the file is not a whole image of a known format, or too large.
+    """
+    if channels not in (1, 3):
+        raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
+    name = name or (str(source) if isinstance(source, Path) else "image")
+    try:
+        with strict(), source.open("rb") if isinstance(source, Path) else BytesIO(source) as file:
+            return _decode(file, "L" if channels == 1 else "RGB", background, pixel_limit)
+    except Exception as error:  # Pillow's parsers raise errors of nearly every kind on damaged files
+        raise DecodeError(f"{name}: {_reason(error)}") from error
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return the image files in a folder and its subfolders, by suffix and in order; hidden ones are left out."""
+    found = []
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        names = [name for name in files if os.path.splitext(name)[1].lower() in SUFFIXES and name[0] != "."]
+        found += [os.path.join(parent, name) for name in names]
+    return [Path(path) for path in sorted(found)]
+
+
+class _RefusedError(Exception):
+    """What is wrong with a file, before its name is known."""
+
+
+def _decode(file: IO[bytes], mode: str, background: tuple[int, int, int], pixel_limit: int) -> Image.Image:
+    if not file.read(1):
+        raise _RefusedError("empty file")
+    file.seek(0)
+    picture = _open(file, pixel_limit)
+    if picture.format == "PNG":
+        picture.verify()  # all checksums; while it decodes, Pillow looks at few of them
+        file.seek(0)
+        picture = _open(file, pixel_limit)
+    with picture:
+        picture.load()
+        turn = UPRIGHT.get(picture.getexif().get(ORIENTATION, 1))
+        flat = _convert(picture, mode, background)
+    return flat if turn is None else flat.transpose(turn)
+
+
+def _open(file: IO[bytes], pixel_limit: int) -> Image.Image:
+    picture = Image.open(file, formats=FORMATS)
+    width, height = picture.size
+    if width * height > pixel_limit:
+        raise _RefusedError(f"{width}x{height} pixels, more than the limit of {pixel_limit:,}")
+    return picture
+
+
+def _convert(picture: Image.Image, mode: str, background: tuple[int, int, int]) -> Image.Image:
+    if picture.mode.startswith("I"):
+        picture = _to_8_bits(picture)
+    if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or picture.has_transparency_data:
+        top = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", top.size, (*background, 255)), top).convert("RGB")
+    if picture.mode not in ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"):
+        raise _RefusedError(f"mode {picture.mode} has no defined conversion to 8 bits")
+    return picture.convert("L" if picture.mode == "1" else picture.mode if picture.mode == "L" else "RGB").convert(mode)
+
+
+def _to_8_bits(picture: Image.Image) -> Image.Image:
+    """Scale 16-bit grey levels, which mode I may hold too."""
+    if isinstance(picture, TiffImageFile):
+        bits, white_is_zero = picture.tag_v2[BITSPERSAMPLE], picture.tag_v2[PHOTOMETRIC_INTERPRETATION] == 0
+        if bits[0] < 16 or white_is_zero:
+            raise _RefusedError(f"{bits[0]}-bit grey levels{', white is zero,' * white_is_zero} are not supported")
+    levels = np.asarray(picture)
+    if picture.mode == "I" and levels.size and not (levels.min() >= 0 and levels.max() <= 65535):
+        raise _RefusedError(f"32-bit grey levels must be in [0, 65535], got [{levels.min()}, {levels.max()}]")
+    grey = Image.fromarray(LEVELS_16_TO_8[levels])
+    if "transparency" in picture.info:
+        grey.putalpha(Image.fromarray((levels != picture.info["transparency"]).astype(np.uint8) * 255))
+    return grey
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case UnidentifiedImageError():
+            return f"not an image file of a known format ({', '.join(FORMATS)})"
+        case _RefusedError():
+            return str(error)
+        case OSError() if error.errno is not None:
+            return f"cannot be read: {error.strerror}"
+        case _:
+            return f"damaged: {str(error).partition(chr(10))[0] or type(error).__name__}"
+
+
+_lock, _entered, _before = Lock(), 0, ExitStack()
+
+
+@contextmanager
+def strict() -> Iterator[None]:
+    """Let Pillow refuse truncated files, count pixels nowhere but here, and not warn, whatever a program set.
+
+    The settings are the process's, so they are put back when the last of several threads has left.
+    """
+    global _entered  # noqa: PLW0603
+    with _lock:
+        _entered += 1
+        if _entered == 1:
+            _enter(_before)
+    try:
+        yield
+    finally:
+        with _lock:
+            _entered -= 1
+            if _entered == 0:
+                _before.close()
+
+
+def _enter(stack: ExitStack) -> None:
+    for module, name, value in ((ImageFile, "LOAD_TRUNCATED_IMAGES", False), (Image, "MAX_IMAGE_PIXELS", None)):
+        stack.callback(_set, module, name, getattr(module, name))
+        _set(module, name, value)
+    stack.enter_context(warnings.catch_warnings())
+    warnings.simplefilter("ignore")
+
+
+def _set(module: Any, name: str, value: Any) -> None:
+    setattr(module, name, value)
