@@ -94,7 +94,7 @@ def test_what_is_wrong_with_jpegs_is_said_in_one_line(tmp_path: Path) -> None:
     good = pictures()
     assert "set data.root" in error(FileNotFoundError, str(tmp_path / "nowhere.zip"))
     cut = write_zip(tmp_path / "cut.zip", good | {"train/cat/0001.jpg": good["train/cat/0001.jpg"][:-300]})
-    assert error(ValueError, cut).startswith(f"train/cat/0001.jpg in {cut}: damaged: image file is truncated")
+    assert error(ValueError, cut).startswith(f"train/cat/0001.jpg in {cut}: damaged: Truncated File Read")
     png = write_folder(tmp_path / "png", good | {"train/dog/0000.jpg": b"\x89PNG"})
     assert error(ValueError, png).startswith(f"train/dog/0000.jpg in {png}: not an image file")
     large = write_zip(tmp_path / "large.zip", good | {"train/ship/0002.jpg": jpeg(0, (48, 32))})
