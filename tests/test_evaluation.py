@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pytest
@@ -12,9 +13,12 @@ import torch
 from conftest import REPO, mnist_root, small_cgan
 
 from condgen.callbacks import EvaluateSamples
-from condgen.data import MNIST, Digits, ImageDataModule
+from condgen.data import MNIST, Digits, ImageDataModule, ImageSet
+from condgen.data.base import Split
+from condgen.data.fingerprint import hash_images
 from condgen.metrics import ClassifierExtractor, DigitsExtractor, Evaluator, MNISTExtractor
 from condgen.metrics.extractors import WEIGHTS
+from condgen.metrics.feature_cache import CacheWarning
 
 SCORES = [
     "label_accuracy", "fd_digits", "kid_digits", "is_digits", "precision", "recall", "density", "coverage"
@@ -76,9 +80,9 @@ def test_real_images_score_as_real_and_noise_does_not(digits: Digits) -> None:
     evaluator = Evaluator(DigitsExtractor())
     train, test = digits.images("train"), digits.images("test")
     real = evaluator.extract(test.pixels, test.cond["label"])
-    perfect = evaluator.score(real, evaluator.extract(train.pixels, train.cond["label"]))
+    perfect = evaluator.score(real, evaluator.extract(train.pixels, train.cond["label"])).scores
     noise = torch.randint(0, 256, (400, 1, 8, 8), dtype=torch.uint8)
-    poor = evaluator.score(real, evaluator.extract(noise, torch.arange(400) % 10))
+    poor = evaluator.score(real, evaluator.extract(noise, torch.arange(400) % 10)).scores
     assert list(perfect) == SCORES
     assert perfect["label_accuracy"].value > 0.99
     assert perfect["coverage"].value > 0.9
@@ -86,7 +90,9 @@ def test_real_images_score_as_real_and_noise_does_not(digits: Digits) -> None:
     assert poor["coverage"].value < 0.1
     assert poor["fd_digits"].value > 10 * perfect["fd_digits"].value
     one_per_class = torch.stack([train.pixels[train.cond["label"] == k][0] for k in range(10)])
-    collapsed = evaluator.score(real, evaluator.extract(one_per_class.repeat(40, 1, 1, 1), torch.arange(10).repeat(40)))
+    collapsed = evaluator.score(
+        real, evaluator.extract(one_per_class.repeat(40, 1, 1, 1), torch.arange(10).repeat(40))
+    ).scores
     assert collapsed["label_accuracy"].value == 1.0
     assert collapsed["recall"].value < 0.1
     assert collapsed["fd_digits"].value > 5 * perfect["fd_digits"].value
@@ -97,18 +103,19 @@ def test_the_callback_writes_scores_with_their_protocol(
 ) -> None:
     data = Digits(eval_batch_size=100)
     model = small_cgan(data)
-    callback = EvaluateSamples(DigitsExtractor(), n_samples=400, first_seed=5)
+    callback = EvaluateSamples(DigitsExtractor(), n_samples=2000, first_seed=5)
     trainer = make_trainer(callbacks=[callback], limit_val_batches=1.0)
     trainer.test(model, data, verbose=False)
     written = json.loads((tmp_path / "metrics.json").read_text())
     assert list(written["scores"]) == SCORES
     for name, row in written["scores"].items():
-        assert set(row) == {"value", "better", "training_images"}
+        assert {"value", "better", "floor"} <= set(row)
+        assert row["floor"]["draws"] == 1  # there are fewer training images than samples
         assert float(trainer.callback_metrics[f"test/{name}"]) == pytest.approx(row["value"], rel=1e-5)
     protocol = written["protocol"]
     assert protocol["n_real"] == 360
-    assert protocol["n_samples"] == 400
-    assert protocol["seeds"] == [5, 404]
+    assert protocol["n_samples"] == 2000
+    assert protocol["seeds"] == [5, 2004]
     assert protocol["split"] == "test"
     assert protocol["ema"] is True
     assert protocol["extractor"]["sha256"] == DigitsExtractor().sha256
@@ -117,7 +124,7 @@ def test_the_callback_writes_scores_with_their_protocol(
     table = capsys.readouterr().out
     assert all(name in table for name in (*SCORES, "good is", "lower", "training images"))
 
-    again = EvaluateSamples(DigitsExtractor(), n_samples=400, first_seed=5)
+    again = EvaluateSamples(DigitsExtractor(), n_samples=2000, first_seed=5)
     make_trainer(callbacks=[again]).test(model, data, verbose=False)
     assert again.result["scores"] == written["scores"]
     trainer.validate(model, data, verbose=False)
@@ -130,7 +137,8 @@ def test_scores_during_fit_use_the_same_path(make_trainer: Callable[..., L.Train
     trainer = make_trainer(callbacks=[callback], max_steps=4, limit_val_batches=1.0, val_check_interval=2)
     trainer.fit(small_cgan(data), data)
     assert {f"val/{name}" for name in SCORES} <= set(trainer.callback_metrics)
-    assert sum(len(part.features) for part in callback._real["validation"]) == 360
+    assert callback._real is not None
+    assert len(callback._real.features("validation").features) == 360
 
 
 def test_senseless_numbers_of_samples_are_refused() -> None:
@@ -149,15 +157,56 @@ def test_raw_weights_training_images_and_cas_by_choice(digits: Digits, make_trai
         return callback, callback.result["scores"]
 
     averaged, with_average = scores()
-    raw, with_raw = scores(raw=True, reference=False)
+    raw, with_raw = scores(raw=True, floor=False)
     assert averaged.result["protocol"]["ema"] is True  # type: ignore[index]
     assert raw.result["protocol"]["ema"] is False  # type: ignore[index]
     assert with_average["fd_digits"]["value"] != with_raw["fd_digits"]["value"]
-    assert "training_images" in with_average["fd_digits"]
-    assert "training_images" not in with_raw["fd_digits"]
+    assert with_average["fd_digits"]["floor"]["sd"] > 0
+    assert with_average["fd_digits"]["floor"]["draws"] == 5
+    assert "floor" not in with_raw["fd_digits"]
     assert "cas" not in with_raw
     trained_on = scores(600, cas=True)[1]["cas"]
-    assert trained_on["value"] < 0.5 < 0.6 < trained_on["training_images"]
+    assert trained_on["value"] < 0.5 < 0.6 < trained_on["floor"]["mean"]
     callback = EvaluateSamples(DigitsExtractor(), n_samples=100, subset_size=60, raw=True)
     make_trainer(max_steps=6, callbacks=[callback]).fit(model, digits)
     assert model.raw is False
+
+
+class CountedDigits(Digits):
+    reads = 0
+
+    def load(self, split: Split) -> ImageSet:
+        self.reads += 1
+        return super().load(split)
+
+    def hash_split(self, split: Split) -> str:
+        return hash_images(Digits().images(split))
+
+
+def test_a_second_evaluation_reads_no_real_image(
+    make_trainer: Callable[..., L.Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONDGEN_CACHE", str(tmp_path / "cache"))
+
+    def evaluate() -> tuple[int, dict[str, Any]]:
+        torch.manual_seed(0)
+        data, callback = CountedDigits(), EvaluateSamples(DigitsExtractor(), n_samples=100)
+        make_trainer(callbacks=[callback]).test(small_cgan(data), data, verbose=False)
+        assert callback.result is not None
+        return data.reads, callback.result
+
+    (first, made), (second, kept) = evaluate(), evaluate()
+    assert (first, second) == (2, 0)
+    assert kept["scores"] == made["scores"]
+    for file in (tmp_path / "cache" / "features").iterdir():
+        file.write_bytes(file.read_bytes()[:-20])
+    with pytest.warns(CacheWarning, match="damaged"):
+        third, again = evaluate()
+    assert third == 2
+    assert again["scores"] == made["scores"]
+
+
+def test_samples_are_scored_against_a_data_module(make_trainer: Callable[..., L.Trainer], digits: Digits) -> None:
+    trainer = make_trainer(callbacks=[EvaluateSamples(DigitsExtractor(), n_samples=10)])
+    with pytest.raises(ValueError, match="one of condgen's data modules, got NoneType"):
+        trainer.test(small_cgan(digits), digits.test_dataloader(), verbose=False)

@@ -22,7 +22,7 @@ def test_a_family_learns_the_digits(path: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     assert main(["fit", "-c", str(path), "--trainer.accelerator", "cpu"]) == 0
     (run,) = tmp_path.glob("runs/*/*")
-    options = ["--evaluation.n_samples", "500", "--evaluation.reference", "false", "--runs", "tests"]
+    options = ["--evaluation.n_samples", "500", "--evaluation.floor", "false", "--runs", "tests"]
     assert main(["test", "-c", str(run), "--ckpt_path", str(run), *options]) == 0
     (metrics,) = tmp_path.glob("tests/*/*/metrics.json")
     scores = {name: row["value"] for name, row in json.loads(metrics.read_text())["scores"].items()}

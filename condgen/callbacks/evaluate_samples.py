@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import lightning as L
 import torch
 from rich.console import Console
 from torch import Tensor
 
+from condgen.callbacks.real_images import RealImages
 from condgen.callbacks.run_folder import run_folder
-from condgen.callbacks.score_report import add_to_report, score_table, shared_protocol
-from condgen.data import ImageDataModule
-from condgen.metrics import ClassifierExtractor, Evaluator, Features, Score, classification_accuracy_score
+from condgen.callbacks.score_report import add_to_report, score_rows, score_table, shared_protocol
+from condgen.metrics import ClassifierExtractor, Evaluation, Evaluator, Score, classification_accuracy_score
 from condgen.models import GenerativeModel
 from condgen.pixels import to_uint8
-from condgen.seeding import generator, share
-from condgen.types import Batch, Condition
+from condgen.seeding import share
+from condgen.types import Condition
 
 EvaluationSplit = Literal["validation", "test"]
+FLOOR_DRAWS = 5
+"""Draws of training images for the floor of a score; one for the classification accuracy score, which takes minutes."""
+
+
+class Samples(NamedTuple):
+    """Samples of one process, uint8 (N, C, H, W), with their conditions, and how long it took to draw them."""
+
+    pixels: Tensor
+    cond: Condition
+    seconds: float
 
 
 class EvaluateSamples(L.Callback):
     """Draws samples in `validate` and `test`, and during `fit` at each validation, and scores them.
 
-    Classes are asked for uniformly, sample i with seed `first_seed + i`. The same scores of random training images,
-    as many as there are samples if the split has them, stand beside as what a perfect generator would get.
+    Classes are asked for uniformly, sample i with seed `first_seed + i`. `validate` and `test` add a 95% interval to
+    each score, and its floor: the same score of random training images in place of the samples.
 
     Args:
         extractor: Turns uint8 images into features; null for no scores.
@@ -36,7 +45,7 @@ class EvaluateSamples(L.Callback):
         subset_size: Images per draw of precision, recall, density and coverage; null for as many as are real.
         first_seed: Seed of the first sample.
         raw: In `validate` and `test`, sample with the raw weights though there are averaged ones.
-        reference: In `validate` and `test`, score training images too.
+        floor: In `validate` and `test`, score training images too.
         cas: In `validate` and `test`, train the extractor's net from scratch on the samples and report its accuracy on
             the split (Ravuri & Vinyals 2019). Takes minutes, in the first process.
     """
@@ -48,7 +57,7 @@ class EvaluateSamples(L.Callback):
         subset_size: int | None = None,
         first_seed: int = 0,
         raw: bool = False,
-        reference: bool = True,
+        floor: bool = True,
         cas: bool = False,
     ) -> None:
         super().__init__()
@@ -58,66 +67,21 @@ class EvaluateSamples(L.Callback):
         self.n_samples = n_samples
         self.first_seed = first_seed
         self.raw = raw
-        self.reference = reference
+        self.floor = floor
         self.cas = cas
         self.result: dict[str, Any] | None = None
-        self._real: dict[str, list[Features]] = {}
-        self._complete: set[str] = set()
-        self._reference: dict[str, dict[str, Score]] = {}
+        self._real: RealImages | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Forget the real images of an earlier run, and choose the weights that sample."""
         if isinstance(pl_module, GenerativeModel):
             pl_module.raw = self.raw and stage in ("validate", "test")
-        self._real.clear()
-        self._complete.clear()
-        self._reference.clear()
+        self._real = None
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Let the model sample with its averaged weights again."""
         if isinstance(pl_module, GenerativeModel):
             pl_module.raw = False
-
-    # ------------------------------------------------------------------ real images, once per split
-
-    def on_validation_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Tensor | Mapping[str, Any] | None,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Extract the features of real images."""
-        self._add_real("validation", trainer, batch)
-
-    def on_test_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Tensor | Mapping[str, Any] | None,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Extract the features of real images."""
-        self._add_real("test", trainer, batch)
-
-    def _add_real(self, split: str, trainer: L.Trainer, batch: Batch) -> None:
-        if self.evaluator is None or trainer.sanity_checking or split in self._complete:
-            return
-        self._real.setdefault(split, []).append(self._extract(to_uint8(batch["image"]), batch["cond"]))
-
-    def _extract(self, pixels: Tensor, cond: Condition) -> Features:
-        """Extract features where the images are; on the CPU for Apple's GPU, which has no float64 for the scores."""
-        assert self.evaluator is not None
-        device = torch.device("cpu") if pixels.device.type == "mps" else pixels.device
-        self.evaluator.extractor.to(device)
-        label = cond.get("label")
-        return self.evaluator.extract(pixels.to(device), None if label is None else label.to(device))
-
-    # ------------------------------------------------------------------ samples
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Score samples against the validation split."""
@@ -127,31 +91,32 @@ class EvaluateSamples(L.Callback):
         """Score samples against the test split."""
         self._evaluate(trainer, pl_module, "test", "test")
 
+    # ------------------------------------------------------------------ samples and their scores
+
     def _evaluate(self, trainer: L.Trainer, model: L.LightningModule, split: EvaluationSplit, prefix: str) -> None:
-        evaluator = self.evaluator
-        if evaluator is None or trainer.sanity_checking or not isinstance(model, GenerativeModel):
+        if self.evaluator is None or trainer.sanity_checking or not isinstance(model, GenerativeModel):
             return
-        if split not in self._real:
-            raise ValueError(f"no real images of the {split} split to compare samples with")
-        self._complete.add(split)
-        real, start = join(self._real[split]), time.perf_counter()
+        fitting, start = trainer.state.fn == "fit", time.perf_counter()
+        self._real = real = self._real or RealImages(self.evaluator, trainer)
+        samples = self._sample(trainer, model)
+        fake = real.extract(samples.pixels, samples.cond)
+        evaluation = self.evaluator.score(real.features(split), fake, intervals=not fitting)
+        seconds = time.perf_counter() - start
+        values = {f"{prefix}/{name}": score.value for name, score in evaluation.scores.items()}
+        model.log_metrics(values)
+        model.log_dict(values, logger=False, rank_zero_only=False)
+        if fitting:
+            line = "  ".join(f"{name} {score.value:.3f}" for name, score in evaluation.scores.items())
+            model.print(f"{split} at {model.images_seen:,} images  {line}")
+        else:
+            self._report(real, model, split, samples, evaluation, seconds)
+
+    def _sample(self, trainer: L.Trainer, model: GenerativeModel) -> Samples:
+        start = time.perf_counter()
         index = share(self.n_samples, trainer.global_rank, trainer.world_size)
         cond = self.conditions(model, index)
         pixels = to_uint8(model.sample(cond, seeds=index + self.first_seed))
-        scores = evaluator.score(real, self._extract(pixels, cond))
-        seconds = time.perf_counter() - start
-        values = {f"{prefix}/{name}": score.value for name, score in scores.items()}
-        model.log_metrics(values)
-        model.log_dict(values, logger=False, rank_zero_only=False)
-        if trainer.state.fn == "fit":
-            line = "  ".join(f"{name} {score.value:.3f}" for name, score in scores.items())
-            model.print(f"{split} at {model.images_seen:,} images  {line}")
-        if trainer.state.fn in ("validate", "test"):
-            protocol = self._protocol(trainer, model, split, seconds)
-            scores |= self._train_on(trainer, split, pixels, cond)
-            reference = self._score_training_images(trainer, split, real, model.device) if self.reference else {}
-            self.result = self._result(scores, reference, protocol)
-            self._report(run_folder(trainer), trainer.is_global_zero, shared_protocol(trainer, model, split))
+        return Samples(pixels, cond, time.perf_counter() - start)
 
     def conditions(self, model: GenerativeModel, index: Tensor) -> Condition:
         """Return the conditions of samples `index` (N,): the classes in turn."""
@@ -159,87 +124,87 @@ class EvaluateSamples(L.Callback):
             return {}
         return {"label": index % len(model.cond_spec["label"]["names"])}
 
-    def _score_training_images(
-        self, trainer: L.Trainer, split: EvaluationSplit, real: Features, device: torch.device
-    ) -> dict[str, Score]:
-        """Score random training images in place of samples; once per split."""
-        data = getattr(trainer, "datamodule", None)
-        if self.evaluator is None or not isinstance(data, ImageDataModule):
-            return {}
-        if split not in self._reference:
-            train = data.images("train")
-            chosen = torch.randperm(len(train), generator=generator("reference"))[: self.n_samples]
-            rows = train.take(chosen[share(len(chosen), trainer.global_rank, trainer.world_size)])
-            pixels = rows.pixels.to(device)
-            scores = self.evaluator.score(real, self._extract(pixels, rows.cond))
-            self._reference[split] = scores | self._train_on(trainer, split, pixels, rows.cond)
-        return self._reference[split]
-
-    def _train_on(
-        self, trainer: L.Trainer, split: EvaluationSplit, pixels: Tensor, cond: Condition
-    ) -> dict[str, Score]:
-        """Return the classification accuracy score of all processes' uint8 images, if it is asked for."""
-        data = getattr(trainer, "datamodule", None)
-        if not self.cas or self.evaluator is None:
-            return {}
-        if not isinstance(data, ImageDataModule) or "label" not in cond:
-            raise ValueError("evaluation.cas needs one of condgen's data modules, with labels")
-        real, net = data.images(split), self.evaluator.extractor.new_net
-        images = pixels, cond["label"].to(pixels.device)
-        if trainer.world_size > 1:
-            images = gathered(images[0], trainer.world_size), gathered(images[1], trainer.world_size)
+    def _train_on(self, real: RealImages, split: EvaluationSplit, pixels: Tensor, cond: Condition) -> dict[str, float]:
+        """Return the classification accuracy score of all processes' uint8 images."""
+        if "label" not in cond:
+            raise ValueError("evaluation.cas needs images with labels")
+        images = real.gather(pixels), real.gather(cond["label"].to(pixels.device))
         value = 0.0
-        if trainer.is_global_zero:
-            truth = real.pixels.to(pixels.device), real.cond["label"].to(pixels.device)
-            classes = self.evaluator.extractor.num_classes
-            value = classification_accuracy_score(*images, *truth, num_classes=classes, net=net)
-        return {"cas": Score(float(trainer.strategy.broadcast(value)), "higher")}
+        if real.trainer.is_global_zero:
+            truth = real.data.images(split)
+            there = truth.pixels.to(pixels.device), truth.cond["label"].to(pixels.device)
+            classes = len(real.data.cond_spec["label"]["names"])
+            value = classification_accuracy_score(
+                *images, *there, num_classes=classes, net=real.evaluator.extractor.new_net
+            )
+        return {"cas": float(real.trainer.strategy.broadcast(value))}
 
     # ------------------------------------------------------------------ report
 
-    def _result(
-        self, scores: dict[str, Score], reference: dict[str, Score], protocol: dict[str, Any]
-    ) -> dict[str, Any]:
-        rows = {}
-        for name, score in scores.items():
-            rows[name] = {"value": score.value, "better": score.better}
-            if name in reference:
-                rows[name]["training_images"] = reference[name].value
-        return {"scores": rows, "protocol": protocol}
+    def _report(
+        self,
+        real: RealImages,
+        model: GenerativeModel,
+        split: EvaluationSplit,
+        samples: Samples,
+        evaluation: Evaluation,
+        seconds: float,
+    ) -> None:
+        scores = dict(evaluation.scores)
+        if self.cas:
+            scores |= {
+                name: Score(value, "higher") for name, value in self._train_on(real, split, *samples[:2]).items()
+            }
+        floors = self._floors(real, split) if self.floor else {}
+        protocol = self._protocol(real, model, split, seconds)
+        self.result = {
+            "scores": score_rows(scores, floors),
+            "per_class": self._per_class(model, evaluation),
+            "warnings": evaluation.warnings,
+            "cost": self._cost(model, samples),
+            "protocol": protocol,
+        }
+        folder = run_folder(real.trainer)
+        if not real.trainer.is_global_zero:
+            return
+        add_to_report(folder, self.result, shared_protocol(real.trainer, model, split))
+        title = f"{self.n_samples} samples against {protocol['n_real']} {split} images"
+        Console().print(score_table(self.result["scores"], title))
+        for line in evaluation.warnings:
+            print(f"warning: {line}")
 
-    def _protocol(self, trainer: L.Trainer, model: GenerativeModel, split: str, seconds: float) -> dict[str, Any]:
-        assert self.evaluator is not None
-        data = getattr(trainer, "datamodule", None)
-        n_training_images = len(data.images("train")) if isinstance(data, ImageDataModule) else 0
-        mine = torch.tensor(sum(len(part.features) for part in self._real[split]), device=model.device)
+    def _floors(self, real: RealImages, split: EvaluationSplit) -> dict[str, dict[str, float]]:
+        """Score training images in place of samples."""
+
+        def score(pixels: Tensor, cond: Condition) -> dict[str, float]:
+            scores = real.evaluator.score(real.features(split), real.extract(pixels, cond)).scores
+            return {name: score.value for name, score in scores.items()}
+
+        floors = real.floor(split, self.n_samples, FLOOR_DRAWS, score, protocol=real.evaluator.protocol)
+        if not self.cas:
+            return floors
+        return floors | real.floor(split, self.n_samples, 1, partial(self._train_on, real, split), cas=True)
+
+    def _per_class(self, model: GenerativeModel, evaluation: Evaluation) -> dict[str, Any]:
+        if not evaluation.per_class:
+            return {}
+        return {"names": list(model.cond_spec["label"]["names"]), **evaluation.per_class}
+
+    def _cost(self, model: GenerativeModel, samples: Samples) -> dict[str, float]:
+        parameters = sum(value.numel() for value in model.sampling_net.parameters())
+        return {"parameters": parameters, "sampling_ms_per_image": 1000 * samples.seconds / len(samples.pixels)}
+
+    def _protocol(
+        self, real: RealImages, model: GenerativeModel, split: EvaluationSplit, seconds: float
+    ) -> dict[str, Any]:
+        mine = torch.tensor(len(real.features(split).features), device=model.device)
         return {
-            **shared_protocol(trainer, model, split),
-            "n_real": int(trainer.strategy.reduce(mine, reduce_op="sum")),
+            **shared_protocol(real.trainer, model, split),
+            "data_fingerprint": real.data.fingerprint(split),
+            "n_real": int(real.trainer.strategy.reduce(mine, reduce_op="sum")),
             "n_samples": self.n_samples,
-            "n_training_images": min(self.n_samples, n_training_images),
             "classes": "uniform" if "label" in model.cond_spec else None,
             "seeds": [self.first_seed, self.first_seed + self.n_samples - 1],
-            **self.evaluator.protocol,
+            **real.evaluator.protocol,
             "seconds": round(seconds, 3),
         }
-
-    def _report(self, folder: Path, write: bool, shared: dict[str, Any]) -> None:
-        if not write or self.result is None:
-            return
-        add_to_report(folder, self.result, shared)
-        protocol = self.result["protocol"]
-        title = f"{protocol['n_samples']} samples against {protocol['n_real']} {protocol['split']} images"
-        Console().print(score_table(self.result["scores"], title))
-
-
-def join(parts: list[Features]) -> Features:
-    """Concatenate features and labels."""
-    labels = [part.label for part in parts if part.label is not None]
-    return Features(torch.cat([part.features for part in parts]), torch.cat(labels) if labels else None)
-
-
-def gathered(mine: Tensor, world_size: int) -> Tensor:
-    """Concatenate the rows of all processes, which may hold different numbers of them, in the order of the ranks."""
-    parts: list[Any] = [None] * world_size
-    torch.distributed.all_gather_object(parts, mine.cpu())
-    return torch.cat(parts).to(mine.device)

@@ -13,22 +13,42 @@ import torch
 from rich.table import Table
 
 from condgen import __version__
+from condgen.metrics import Score
 from condgen.models import GenerativeModel
 from condgen.seeding import run_seed
 
 
-def score_table(scores: dict[str, Any], title: str) -> Table:
-    """Lay out scores, their values for training images, and what is good in which unit, where there are any."""
+def score_rows(scores: dict[str, Score], floors: dict[str, dict[str, float]]) -> dict[str, dict[str, Any]]:
+    """Make rows of scores, with their intervals and floors where there are some."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name, score in scores.items():
+        rows[name] = {key: value for key, value in score._asdict().items() if value is not None}
+        if name in floors:
+            rows[name]["floor"] = floors[name]
+    return rows
+
+
+def score_table(rows: dict[str, Any], title: str) -> Table:
+    """Lay rows out: values, and intervals, values of training images and units where there are any."""
+    cells = {
+        "95% interval": {name: f"{row['low']:.4f} to {row['high']:.4f}" for name, row in rows.items() if "low" in row},
+        "training images": {name: plus_minus(row["floor"]) for name, row in rows.items() if "floor" in row},
+        "unit": {name: row["unit"] for name, row in rows.items() if "unit" in row},
+    }
+    shown = {heading: column for heading, column in cells.items() if column}
     table = Table(title=title)
-    columns = {"training_images": "training images", "unit": "unit"}
-    shown = [key for key in columns if any(key in row for row in scores.values())]
-    for heading in ("score", "value", *(columns[key] for key in shown), "good is"):
+    for heading in ("score", "value", *shown, "good is"):
         table.add_column(heading, justify="left" if heading == "score" else "right")
-    for name, row in scores.items():
-        cells = [row.get(key, "") for key in shown]
-        further = [f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells]
+    for name, row in rows.items():
+        further = [column.get(name, "") for column in shown.values()]
         table.add_row(name, f"{row['value']:.4f}", *further, row["better"])
     return table
+
+
+def plus_minus(floor: dict[str, float]) -> str:
+    """Write a mean, and its standard deviation where there are several draws."""
+    spread = f" ± {floor['sd']:.4f}" if floor["draws"] > 1 else ""
+    return f"{floor['mean']:.4f}{spread}"
 
 
 def shared_protocol(trainer: L.Trainer, model: GenerativeModel, split: str) -> dict[str, Any]:
@@ -56,18 +76,18 @@ def add_to_report(folder: Path, result: dict[str, Any], shared: dict[str, Any]) 
 
     Args:
         folder: The run's folder, made if needed.
-        result: `scores`, a row for each, and `protocol`; of two equal names the newer stays.
+        result: Dicts such as `scores`, a row for each, and `protocol`, and the list `warnings`; of two equal names the
+            newer stays.
         shared: What the evaluation has in common; rows in the file that were made by another one are dropped.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "metrics.json"
-    kept: dict[str, Any] = {"scores": {}, "protocol": {}}
+    kept: dict[str, Any] = {}
     if path.is_file():
         before = json.loads(path.read_text())
         if all(before["protocol"].get(key) == value for key, value in shared.items()):
             kept = before
-    merged = {part: kept[part] | result[part] for part in ("scores", "protocol")}
-    merged["protocol"] |= shared
+    merged = kept | {part: merge(kept.get(part), value) for part, value in result.items()}
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_text(json.dumps(merged, indent=2) + "\n")
@@ -75,6 +95,13 @@ def add_to_report(folder: Path, result: dict[str, Any], shared: dict[str, Any]) 
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def merge(before: Any, new: Any) -> Any:
+    """Add what is new to a dict or a list."""
+    if isinstance(new, dict):
+        return {**(before or {}), **new}
+    return list(dict.fromkeys([*(before or []), *new]))
 
 
 def weights_hash(model: GenerativeModel) -> str:

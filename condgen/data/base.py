@@ -11,7 +11,8 @@ from torch import Tensor
 
 from condgen.checks import check_condition, check_shape
 from condgen.data.augment import Augmentation
-from condgen.data.loader import BatchLoader, ImageSet
+from condgen.data.fingerprint import hash_images
+from condgen.data.loader import BatchLoader, ImageSet, NoImages
 from condgen.pixels import to_model_range
 from condgen.seeding import generator, run_seed
 from condgen.types import Batch, CondSpec, Shape
@@ -43,6 +44,7 @@ class ImageDataModule(L.LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.augment = augment
         self._splits: dict[str, ImageSet] = {}
+        self._fingerprints: dict[str, str] = {}
 
     @abstractmethod
     def load(self, split: Split) -> ImageSet:
@@ -61,21 +63,31 @@ class ImageDataModule(L.LightningDataModule):
             self._splits[split] = images
         return self._splits[split]
 
+    def fingerprint(self, split: Split) -> str:
+        """Identify a split's images and conditions by a hash of the files that they come from, taken at most once."""
+        if split not in self._fingerprints:
+            self._fingerprints[split] = self.hash_split(split)
+        return self._fingerprints[split]
+
+    def hash_split(self, split: Split) -> str:
+        """Hash what a split is made from, if possible without decoding; by default, its pixels and conditions."""
+        return hash_images(self.images(split))
+
     def train_dataloader(self) -> BatchLoader:
         """Return shuffled training batches for this process."""
         return self._loader("train", self.batch_size, shuffle=True)
 
-    def val_dataloader(self) -> BatchLoader:
-        """Return the validation split for this process, each image once."""
-        return self._loader("validation", self.eval_batch_size, shuffle=False)
+    def val_dataloader(self) -> BatchLoader | NoImages:
+        """Return the validation split for this process, each image once; one batch of none if the model reads none."""
+        return self._evaluation_loader("validation")
 
-    def test_dataloader(self) -> BatchLoader:
-        """Return the test split for this process, each image once."""
-        return self._loader("test", self.eval_batch_size, shuffle=False)
+    def test_dataloader(self) -> BatchLoader | NoImages:
+        """Return the test split for this process, each image once; one batch of none if the model reads none."""
+        return self._evaluation_loader("test")
 
     def predict_dataloader(self) -> BatchLoader:
         """Return the test split; prediction uses its conditions."""
-        return self.test_dataloader()
+        return self._loader("test", self.eval_batch_size, shuffle=False)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Batch:
         """Let a raw batch in: uint8 -> [-1, 1], augmented in training, by draws keyed to its number."""
@@ -84,6 +96,12 @@ class ImageDataModule(L.LightningDataModule):
             source = generator(run_seed(), self.trainer.global_rank, batch["batch"], "augment")
             image = self.augment(image, source)
         return {"image": image, "cond": batch["cond"], "index": batch["index"]}
+
+    def _evaluation_loader(self, split: Split) -> BatchLoader | NoImages:
+        model = self.trainer.lightning_module if self.trainer else None
+        if getattr(model, "evaluation_reads_images", True):
+            return self._loader(split, self.eval_batch_size, shuffle=False)
+        return NoImages(self.image_shape)
 
     def _loader(self, split: Split, batch_size: int, *, shuffle: bool) -> BatchLoader:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -12,6 +12,7 @@ import torch
 from condgen.data.augment import Augmentation
 from condgen.data.base import ImageDataModule, Split, stratified_parts
 from condgen.data.class_folders import read_class_folders
+from condgen.data.fingerprint import hash_files
 from condgen.data.loader import ImageSet
 from condgen.data.published import open_published
 
@@ -42,6 +43,14 @@ class CIFAR10Images(ImageDataModule):
         if split not in self._parts:
             self._parts |= self._read_parts(train=split != "test")
         return self._parts.pop(split)
+
+    @abstractmethod
+    def files(self, *, train: bool) -> list[Path]:
+        """Name the files that `read` reads."""
+
+    def hash_split(self, split: Split) -> str:
+        """Hash the published files."""
+        return hash_files(self.files(train=split != "test"), split, self.sizes)
 
     def _read_parts(self, *, train: bool) -> dict[str, ImageSet]:
         images, sizes = self.read(train=train), self.sizes[:2] if train else self.sizes[2:]
@@ -87,12 +96,20 @@ class CIFAR10(CIFAR10Images):
         pixels = torch.from_numpy(source.data).permute(0, 3, 1, 2).contiguous()
         return ImageSet(pixels, {"label": torch.tensor(source.targets)})
 
+    def files(self, *, train: bool) -> list[Path]:
+        """Name the published batches."""
+        names = [f"data_batch_{number}" for number in range(1, 6)] if train else ["test_batch"]
+        return [self._folder / name for name in names]
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.root).resolve() / "cifar-10-batches-py"
+
     def _open(self, *, train: bool, download: bool) -> Any:
         from torchvision import datasets
 
-        folder = Path(self.root).resolve() / datasets.CIFAR10.base_folder
         opened = partial(datasets.CIFAR10, self.root, train=train, download=download)
-        return open_published(opened, "CIFAR-10", folder, download)
+        return open_published(opened, "CIFAR-10", self._folder, download)
 
 
 class CIFAR10JPEG(CIFAR10Images):
@@ -129,3 +146,8 @@ class CIFAR10JPEG(CIFAR10Images):
         """Decode the pictures, by class and then by name."""
         self.prepare_data()
         return read_class_folders(Path(self.root), "train" if train else "test", NAMES, (32, 32))
+
+    def files(self, *, train: bool) -> list[Path]:
+        """Name the zip file, or the pictures."""
+        root = Path(self.root)
+        return [root] if root.is_file() else sorted((root / ("train" if train else "test")).glob("*/*.jpg"))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from condgen.seeding import generator, run_seed, share
-from condgen.types import Condition
+from condgen.types import Condition, Shape
 
 
 @dataclass(frozen=True)
@@ -84,3 +84,19 @@ class BatchLoader:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go to a position."""
         self.batches = state["batches"]
+
+
+class NoImages:
+    """One raw batch of no images, for an evaluation that reads none."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+
+    def __len__(self) -> int:
+        """Return 1."""
+        return 1
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the batch."""
+        pixels, index = torch.zeros(0, *self.shape, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
+        yield {"pixels": pixels, "cond": {}, "index": index, "batch": 0}

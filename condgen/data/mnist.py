@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from condgen.data.augment import Augmentation
 from condgen.data.base import ImageDataModule, Split, stratified_parts
+from condgen.data.fingerprint import hash_files
 from condgen.data.loader import ImageSet
 from condgen.data.published import open_published
 
@@ -57,9 +58,18 @@ class MNIST(ImageDataModule):
         parts = stratified_parts(images.cond["label"], self.sizes, seed=0)
         return images.take(parts[0] if split == "train" else parts[1])
 
+    def hash_split(self, split: Split) -> str:
+        """Hash the published files."""
+        which = "t10k" if split == "test" else "train"
+        kinds = "images-idx3", "labels-idx1"
+        return hash_files([self._folder / f"{which}-{kind}-ubyte" for kind in kinds], split, self.sizes)
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.root).resolve() / "MNIST" / "raw"
+
     def _read(self, *, train: bool, download: bool) -> Any:
         from torchvision import datasets
 
-        folder = Path(self.root).resolve() / "MNIST" / "raw"
         opened = partial(datasets.MNIST, self.root, train=train, download=download)
-        return open_published(opened, "MNIST", folder, download)
+        return open_published(opened, "MNIST", self._folder, download)

@@ -3,8 +3,9 @@
 from condgen.metrics.base import DistributionMetric
 from condgen.metrics.cas import classification_accuracy_score
 from condgen.metrics.classification import InceptionScore, LabelAccuracy
-from condgen.metrics.evaluator import Evaluator, Features, Score
+from condgen.metrics.evaluator import Evaluation, Evaluator, Features, Score
 from condgen.metrics.extractors import ClassifierExtractor, DigitsExtractor, MNISTExtractor
+from condgen.metrics.feature_cache import FeatureCache
 from condgen.metrics.frechet import FrechetDistance
 from condgen.metrics.kernel import KernelDistance
 from condgen.metrics.manifold import PRDC
@@ -14,7 +15,9 @@ __all__ = [
     "ClassifierExtractor",
     "DigitsExtractor",
     "DistributionMetric",
+    "Evaluation",
     "Evaluator",
+    "FeatureCache",
     "Features",
     "FrechetDistance",
     "InceptionScore",

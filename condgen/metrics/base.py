@@ -31,6 +31,18 @@ class DistributionMetric(Metric):
     def compute(self) -> dict[str, Tensor]:
         """Return the scores of all that was added, over all processes."""
 
+    def intervals(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return a 95% interval, low and high, of each score that has one, of what `compute` saw."""
+        return {}
+
+    def per_class(self) -> dict[str, Tensor]:
+        """Return tables by class of what `compute` saw, (K,) or (K, K)."""
+        return {}
+
+    def warnings(self) -> list[str]:
+        """Return what a reader must know of the scores of what `compute` saw, a line each."""
+        return []
+
     @property
     def settings(self) -> dict[str, Any]:
         """What a reader must know to reproduce the scores."""

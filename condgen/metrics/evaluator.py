@@ -23,10 +23,20 @@ class Features(NamedTuple):
 
 
 class Score(NamedTuple):
-    """A value and whether `higher` or `lower` is better."""
+    """A value, whether `higher` or `lower` is better, and the ends of its 95% interval where one was asked for."""
 
     value: float
     better: str
+    low: float | None = None
+    high: float | None = None
+
+
+class Evaluation(NamedTuple):
+    """Scores by name, tables by class (K entries, or K rows of K), and what a reader of the scores must know."""
+
+    scores: dict[str, Score]
+    per_class: dict[str, list[Any]]
+    warnings: list[str]
 
 
 class Evaluator:
@@ -39,30 +49,36 @@ class Evaluator:
 
     def __init__(self, extractor: ClassifierExtractor, subset_size: int | None = None) -> None:
         self.extractor = extractor
-        self.metrics: list[DistributionMetric] = [
-            LabelAccuracy(extractor.logits),
-            FrechetDistance(extractor.net.feature_dim),
-            KernelDistance(),
-            InceptionScore(extractor.logits, extractor.num_classes),
-            PRDC(subset_size=subset_size),
-        ]
+        self.metrics: list[DistributionMetric] = []
+        if extractor.label_classes:
+            self.metrics.append(LabelAccuracy(extractor.logits))
+        self.metrics += [FrechetDistance(extractor.feature_dim), KernelDistance()]
+        if extractor.num_classes:
+            self.metrics.append(InceptionScore(extractor.logits, extractor.num_classes))
+        self.metrics.append(PRDC(subset_size=subset_size))
 
     def extract(self, pixels: Tensor, label: Tensor | None, chunk: int = 512) -> Features:
         """Turn uint8 images (N, C, H, W) into features."""
         return Features(torch.cat([self.extractor(part) for part in pixels.split(chunk)]), label)
 
-    def score(self, real: Features, fake: Features) -> dict[str, Score]:
+    def score(self, real: Features, fake: Features, *, intervals: bool = False) -> Evaluation:
         """Compare this process's share of generated with real images; the scores are those of all processes."""
-        scores = {}
+        result = Evaluation({}, {}, [])
         for metric in nn.ModuleList(self.metrics).to(fake.features.device):
             assert isinstance(metric, DistributionMetric)
             metric.reset()
             metric.update(*real, real=True)
             metric.update(*fake, real=False)
-            for name, value in metric.compute().items():
-                scores[self._full_name(metric, name)] = Score(float(value), metric.better[name])
+            values = metric.compute()
+            bounds = metric.intervals() if intervals else {}
+            for name, value in values.items():
+                ends = [float(end) for end in bounds.get(name, ())]
+                result.scores[self._full_name(metric, name)] = Score(float(value), metric.better[name], *ends)
+            result.per_class.update({name: table.tolist() for name, table in metric.per_class().items()})
+            title = self._full_name(metric, next(iter(metric.better)))
+            result.warnings.extend(f"{title}: {line}" for line in metric.warnings())
             metric.reset()
-        return scores
+        return result
 
     @property
     def score_names(self) -> list[str]:
@@ -70,7 +86,10 @@ class Evaluator:
         return [self._full_name(metric, name) for metric in self.metrics for name in metric.better]
 
     def _full_name(self, metric: DistributionMetric, name: str) -> str:
-        return f"{name}_{self.extractor.name}" if name in metric.on_extractor else name
+        """Name distances by the extractor: only features of the true Inception have `fid` and bare names."""
+        if name not in metric.on_extractor:
+            return name
+        return name.replace("fd", "fid") if self.extractor.canonical else f"{name}_{self.extractor.name}"
 
     @property
     def protocol(self) -> dict[str, Any]:

@@ -37,6 +37,11 @@ class ClassifierExtractor(nn.Module):
         ValueError: If the file is missing or holds no classifier.
     """
 
+    label_classes = True
+    """Its classes are the data's, so that its answers can be compared with what was asked for."""
+    canonical = False
+    """Only the features of the true Inception give `fid`, `kid` and `is`."""
+
     def __init__(self, path: str) -> None:
         super().__init__()
         try:
@@ -52,6 +57,7 @@ class ClassifierExtractor(nn.Module):
         self.name: str = self.card["name"]
         self.sha256 = sha256(content).hexdigest()
         self.num_classes: int = self.card["num_classes"]
+        self.feature_dim = net.feature_dim
         self.new_net = partial(ConvClassifier, **self.card["net"])
         self.net = net.requires_grad_(False).eval()
 

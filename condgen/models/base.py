@@ -12,6 +12,7 @@ from condgen.checks import check_condition, check_noise, check_seeds
 from condgen.conditions import ConditionEncoder
 from condgen.models.plain import to_plain
 from condgen.models.players import evaluating
+from condgen.models.protocols import BoundsLikelihood, Reconstructs
 from condgen.models.recorded import RecordedModule
 from condgen.nets import EMA
 from condgen.pixels import to_uint8
@@ -158,6 +159,13 @@ class GenerativeModel(RecordedModule, ABC):
         return len(given) if given is not None else int(count or 0)
 
     # ------------------------------------------------------------------ evaluation
+
+    @property
+    def evaluation_reads_images(self) -> bool:
+        """Whether validation and test are given real images; if not, they get one batch of none, and none is read."""
+        steps = ("validation_step", "test_step")
+        has_own = any(getattr(type(self), step) is not getattr(GenerativeModel, step) for step in steps)
+        return has_own or isinstance(self, BoundsLikelihood | Reconstructs)
 
     @abstractmethod
     def train_on(self, batch: Batch) -> Tensor | None:

@@ -44,7 +44,7 @@ def measure_reference(root: str) -> dict[str, Any]:
     real = evaluator.extract(test.pixels, test.cond["label"])
 
     def score(pixels: Tensor, label: Tensor) -> dict[str, float]:
-        scores = evaluator.score(real, evaluator.extract(pixels, label))
+        scores = evaluator.score(real, evaluator.extract(pixels, label)).scores
         return {name: value.value for name, value in scores.items()}
 
     def draws(n: int) -> list[Tensor]:

@@ -63,11 +63,11 @@ class Bench:
         """Train, score, score in other ways by fewer samples, and keep the pictures."""
         run, minutes = self.train(model, seed)
         name = f"mnist-{model}-{seed}-scores"
-        folder = self.test(run, name, "--evaluation.cas", "true", "--evaluation.reference", "false")
+        folder = self.test(run, name, "--evaluation.cas", "true", "--evaluation.floor", "false")
         best = result_of(folder)
 
         def few(suffix: str, *args: str) -> dict[str, float]:
-            size = ("--evaluation.reference", "false", "--evaluation.n_samples", str(FEW), "--likelihood.n_images", "1")
+            size = ("--evaluation.floor", "false", "--evaluation.n_samples", str(FEW), "--likelihood.n_images", "1")
             found = self.test(run, name + suffix, *size, *args)
             return scores_of(result_of(found), self.reference[f"fd_mnist_floor_{FEW}"])
 
