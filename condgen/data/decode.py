@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
@@ -23,6 +23,12 @@ PIXEL_LIMIT = 64_000_000
 WHITE = (255, 255, 255)
 VERSION = f"1, Pillow {Image.__version__}"  # type: ignore[attr-defined]
 """Changes when the same file may give other pixels."""
+
+LARGE = 4_000_000
+"""Pictures of more pixels are decoded by one thread at a time: each takes 4 bytes a pixel, or more."""
+STRIP = 1024
+JPEG_PIXELS = 512
+"""A byte of a JPEG cannot say more: 1 bit for each block of 8x8."""
 
 ORIENTATION = 0x0112
 UPRIGHT = {
@@ -48,27 +54,9 @@ def decode(
     background: tuple[int, int, int] = WHITE,
     pixel_limit: int = PIXEL_LIMIT,
     name: str | None = None,
+    fit: Callable[[Image.Image], Image.Image] | None = None,
 ) -> torch.Tensor:
-    """Decode an image file to uint8 (channels, H, W); see `decode_picture`."""
-    picture = decode_picture(source, channels=channels, background=background, pixel_limit=pixel_limit, name=name)
-    return to_tensor(picture)
-
-
-def to_tensor(picture: Image.Image) -> torch.Tensor:
-    """Copy a picture in mode L or RGB to uint8 (1 or 3, H, W)."""
-    pixels = torch.from_numpy(np.array(picture))
-    return pixels.unsqueeze(0) if pixels.ndim == 2 else pixels.permute(2, 0, 1).contiguous()
-
-
-def decode_picture(
-    source: Path | bytes,
-    *,
-    channels: int,
-    background: tuple[int, int, int] = WHITE,
-    pixel_limit: int = PIXEL_LIMIT,
-    name: str | None = None,
-) -> Image.Image:
-    """Decode an image file to a picture in mode L or RGB, for those who resize it first.
+    """Decode an image file to uint8 (channels, H, W).
 
     Of an animation the first frame counts, and EXIF's rotation is applied. 16-bit grey levels are divided by 257 and
     rounded, 16-bit colours keep their high byte; grey from colour is ITU-R 601-2 luma; CMYK has no profile applied.
@@ -79,6 +67,7 @@ def decode_picture(
         background: Colour that shows through transparent pixels.
         pixel_limit: Largest width times height, checked before anything is decoded.
         name: What errors call the file; its path by default.
+        fit: Changes the upright picture in mode L or RGB, such as its size.
 
     Raises:
         DecodeError: If the file is not a whole image of a known format, or too large.
@@ -88,9 +77,22 @@ def decode_picture(
     name = name or (str(source) if isinstance(source, Path) else "image")
     try:
         with strict(), source.open("rb") if isinstance(source, Path) else BytesIO(source) as file:
-            return _decode(file, "L" if channels == 1 else "RGB", background, pixel_limit)
+            picture = _open(file, pixel_limit)
+            with _one_at_a_time if picture.width * picture.height > LARGE else nullcontext():
+                picture = _upright(picture, "L" if channels == 1 else "RGB", background)
+                return to_tensor(picture if fit is None else fit(picture))
     except Exception as error:  # Pillow's parsers raise errors of nearly every kind on damaged files
         raise DecodeError(f"{name}: {_reason(error)}") from error
+
+
+def to_tensor(picture: Image.Image) -> torch.Tensor:
+    """Copy a picture in mode L or RGB to uint8 (1 or 3, H, W), by strips, so that there are no two copies of it."""
+    width, height = picture.size
+    out = torch.empty(len(picture.getbands()), height, width, dtype=torch.uint8)
+    for top in range(0, height, STRIP):
+        rows = np.array(picture if height <= STRIP else picture.crop((0, top, width, min(top + STRIP, height))))
+        out[:, top : top + STRIP] = torch.from_numpy(rows.reshape(*rows.shape[:2], -1)).permute(2, 0, 1)
+    return out
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -107,28 +109,34 @@ class _RefusedError(Exception):
     """What is wrong with a file, before its name is known."""
 
 
-def _decode(file: IO[bytes], mode: str, background: tuple[int, int, int], pixel_limit: int) -> Image.Image:
-    if not file.read(1):
+def _open(file: IO[bytes], pixel_limit: int) -> Image.Image:
+    """Read the head, and look at whatever tells damage before decoding."""
+    length = file.seek(0, os.SEEK_END)
+    if length == 0:
         raise _RefusedError("empty file")
-    file.seek(0)
-    picture = _open(file, pixel_limit)
+    picture = _head(file)
+    pixels = picture.width * picture.height
+    if pixels > pixel_limit:
+        raise _RefusedError(f"{picture.width}x{picture.height} pixels, more than the limit of {pixel_limit:,}")
+    if picture.format == "JPEG" and length * JPEG_PIXELS < pixels:
+        raise _RefusedError(f"damaged: {length:,} bytes are too few for {picture.width}x{picture.height} pixels")
     if picture.format == "PNG":
         picture.verify()  # all checksums; while it decodes, Pillow looks at few of them
-        file.seek(0)
-        picture = _open(file, pixel_limit)
+        picture = _head(file)
+    return picture
+
+
+def _head(file: IO[bytes]) -> Image.Image:
+    file.seek(0)
+    return Image.open(file, formats=FORMATS)
+
+
+def _upright(picture: Image.Image, mode: str, background: tuple[int, int, int]) -> Image.Image:
     with picture:
         picture.load()
         turn = UPRIGHT.get(picture.getexif().get(ORIENTATION, 1))
         flat = _convert(picture, mode, background)
     return flat if turn is None else flat.transpose(turn)
-
-
-def _open(file: IO[bytes], pixel_limit: int) -> Image.Image:
-    picture = Image.open(file, formats=FORMATS)
-    width, height = picture.size
-    if width * height > pixel_limit:
-        raise _RefusedError(f"{width}x{height} pixels, more than the limit of {pixel_limit:,}")
-    return picture
 
 
 def _convert(picture: Image.Image, mode: str, background: tuple[int, int, int]) -> Image.Image:
@@ -169,6 +177,7 @@ def _reason(error: Exception) -> str:
             return f"damaged: {str(error).partition(chr(10))[0] or type(error).__name__}"
 
 
+_one_at_a_time = Lock()
 _lock, _entered, _before = Lock(), 0, ExitStack()
 
 
