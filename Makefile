@@ -2,13 +2,16 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint types check clean
+.PHONY: quickstart test slow lint types check clean
 
 quickstart: $(VENV)/.installed  ## train, score and sample a CGAN on real digits
 	$(BIN)/condgen quickstart
 
 test: $(VENV)/.installed-dev  ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+slow: $(VENV)/.installed-dev  ## the tests that take half a minute or more each
+	$(BIN)/python -m pytest -n 2 -m slow
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -11,7 +11,9 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from report_runs import Page
 
+from condgen.cli import main
 from condgen.data import Digits
 from condgen.models import CGAN
 from condgen.nets import MLPDiscriminator, MLPGenerator
@@ -70,6 +72,18 @@ def float64_schedulers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let diffusers, which keeps its tables in float32, compute in float64."""
     monkeypatch.setattr(torch, "float32", torch.float64)
     monkeypatch.setattr(np, "float32", np.float64)
+
+
+@pytest.fixture
+def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Page]:
+    """Compare runs, and return the page."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: object) -> Page:
+        assert main(["compare", *map(str, args)]) == 0
+        return Page((tmp_path / "compare.html").read_text())
+
+    return run
 
 
 def small_cgan(digits: Digits, **kwargs: Any) -> CGAN:

@@ -21,7 +21,8 @@ from condgen.metrics.extractors import WEIGHTS
 from condgen.metrics.feature_cache import CacheWarning
 
 SCORES = [
-    "label_accuracy", "fd_digits", "kid_digits", "is_digits", "precision", "recall", "density", "coverage"
+    "label_accuracy", "fd_digits", "intra_fd_digits", "kid_digits", "is_digits",
+    "precision", "recall", "density", "coverage", "diversity"
 ]  # fmt: skip
 
 
@@ -107,10 +108,11 @@ def test_the_callback_writes_scores_with_their_protocol(
     trainer = make_trainer(callbacks=[callback], limit_val_batches=1.0)
     trainer.test(model, data, verbose=False)
     written = json.loads((tmp_path / "metrics.json").read_text())
-    assert list(written["scores"]) == SCORES
+    assert list(written["scores"]) == [*SCORES, "memorisation"]
     for name, row in written["scores"].items():
-        assert {"value", "better", "floor"} <= set(row)
-        assert row["floor"]["draws"] == 1  # there are fewer training images than samples
+        assert row["low"] <= row["value"] <= row["high"]
+        if name != "memorisation":
+            assert row["floor"]["draws"] == 1  # there are fewer training images than samples
         assert float(trainer.callback_metrics[f"test/{name}"]) == pytest.approx(row["value"], rel=1e-5)
     protocol = written["protocol"]
     assert protocol["n_real"] == 360

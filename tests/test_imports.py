@@ -19,7 +19,8 @@ ALLOWED = {
     "models": ROOT | BODY,
     "checkpoints": ROOT | BODY | {"metrics", "models"},
     "callbacks": ROOT | BODY | {"metrics", "models"},
-    "cli": ROOT | BODY | {"metrics", "models", "checkpoints", "callbacks"},
+    "report": ROOT | BODY | {"metrics", "models", "checkpoints", "callbacks"},
+    "cli": ROOT | BODY | {"metrics", "models", "checkpoints", "callbacks", "report"},
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in ROOT)
 

@@ -1,19 +1,25 @@
 """What happens beside training: scores, pictures, checkpoints, progress."""
 
 from condgen.callbacks.checkpoint import Checkpoint
+from condgen.callbacks.collapse_watch import CollapseWatch
 from condgen.callbacks.evaluate_likelihood import EvaluateLikelihood
 from condgen.callbacks.evaluate_samples import EvaluateSamples
+from condgen.callbacks.export_classifier import ExportClassifier
 from condgen.callbacks.predictions import WritePredictions
 from condgen.callbacks.progress import RunProgress
 from condgen.callbacks.run_folder import run_folder
 from condgen.callbacks.sample_grid import SampleGrid
+from condgen.callbacks.training_time import TrainingTime
 
 __all__ = [
     "Checkpoint",
+    "CollapseWatch",
     "EvaluateLikelihood",
     "EvaluateSamples",
+    "ExportClassifier",
     "RunProgress",
     "SampleGrid",
+    "TrainingTime",
     "WritePredictions",
     "run_folder",
 ]

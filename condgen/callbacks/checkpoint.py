@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from condgen.callbacks.collapse_watch import CollapseWatch
 from condgen.callbacks.run_folder import run_folder
 
 
 class Checkpoint(ModelCheckpoint):
     """Saves `checkpoints/last.ckpt` and the best or latest ones as `checkpoints/images=000064000.ckpt`.
+
+    Nothing is saved over them while a `CollapseWatch` that may stop the run suspects a collapse.
 
     Args:
         every_n_batches: Batches between two saves; the end of training is always saved.
@@ -46,12 +50,26 @@ class Checkpoint(ModelCheckpoint):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the end of training, which the base class does only where nothing was saved before."""
+        kept = self.best_model_path or self.last_model_path
+        if any(watch.stopped for watch in watches(trainer)):
+            saved = Path(kept).is_file()
+            pl_module.print(f"checkpoint kept: {kept}" if saved else "no checkpoint is older than the collapse")
+            if saved:
+                return
         if trainer.global_step and self._last_global_step_saved != trainer.global_step:
             candidates = self._monitor_candidates(trainer)
             if self.monitor is None or self.monitor in candidates:
                 self._save_topk_checkpoint(trainer, candidates)
             self._save_last_checkpoint(trainer, candidates)
 
+    def _should_skip_saving_checkpoint(self, trainer: L.Trainer) -> bool:
+        return super()._should_skip_saving_checkpoint(trainer) or any(watch.suspects for watch in watches(trainer))
+
     def _monitor_candidates(self, trainer: L.Trainer) -> dict[str, Tensor]:
         images_seen = getattr(trainer.lightning_module, "images_seen", 0)
         return super()._monitor_candidates(trainer) | {"images_seen": torch.tensor(float(images_seen))}
+
+
+def watches(trainer: L.Trainer) -> list[CollapseWatch]:
+    """Return the trainer's collapse watches."""
+    return [callback for callback in cast(Any, trainer).callbacks if isinstance(callback, CollapseWatch)]

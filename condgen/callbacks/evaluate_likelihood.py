@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from math import log10, prod
+from math import prod
 from typing import Any
 
 import lightning as L
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from condgen.callbacks.run_folder import run_folder
 from condgen.callbacks.score_report import add_to_report, score_table, shared_protocol
+from condgen.metrics import ReconstructionError
 from condgen.models import BoundsLikelihood, GenerativeModel, Reconstructs
 from condgen.objectives import bits_per_dim
 from condgen.pictures import grid, save_png
@@ -21,7 +22,7 @@ from condgen.pixels import to_uint8
 from condgen.types import Batch
 
 BITS = "bits/dim"
-SUMS = ("count", "elbo", "iwae", "squared_error")
+SUMS = ("count", "elbo", "iwae")
 
 
 class EvaluateLikelihood(L.Callback):
@@ -50,6 +51,7 @@ class EvaluateLikelihood(L.Callback):
 
     def _start(self) -> None:
         self._sums = dict.fromkeys(SUMS, 0.0)
+        self._error = ReconstructionError()
         self._pairs: list[tuple[Tensor, Tensor]] = []
         self._began = time.perf_counter()
 
@@ -109,8 +111,7 @@ class EvaluateLikelihood(L.Callback):
             self._compare(to_uint8(part["image"]), to_uint8(model.reconstruct(part)))
 
     def _compare(self, original: Tensor, reconstruction: Tensor) -> None:
-        error = (original.float() - reconstruction.float()).square().flatten(1).mean(dim=1)
-        self._sums["squared_error"] += float(error.sum())
+        self._error.to(original.device).update(reconstruction, original)
         missing = self.shown - sum(len(pair[0]) for pair in self._pairs)
         self._pairs.append((original[:missing].cpu(), reconstruction[:missing].cpu()))
 
@@ -132,11 +133,11 @@ class EvaluateLikelihood(L.Callback):
         if not count:
             raise ValueError(f"no images of the {split} split to bound the likelihood of")
         fitting = trainer.state.fn == "fit"
-        elbo, iwae, squared_error = (total / count for total in sums)
+        elbo, iwae = (total / count for total in sums)
         bounds = {"elbo": elbo} if fitting else {"elbo": elbo, f"iwae_{self.samples}": iwae}
         scores = bound_rows(bounds, model.likelihood_unit, prod(model.image_shape))
         if isinstance(model, Reconstructs) and not fitting:
-            scores |= reconstruction_rows(squared_error)
+            scores |= reconstruction_rows(self._error.compute())
         values = {f"{prefix}/{name}": row["value"] for name, row in scores.items()}
         model.log_metrics(values)
         model.log_dict(values, logger=False, rank_zero_only=False)
@@ -173,10 +174,9 @@ def bound_rows(bounds: Mapping[str, float], unit: str, dims: int) -> dict[str, d
     return rows
 
 
-def reconstruction_rows(squared_error: float) -> dict[str, dict[str, Any]]:
-    """Make rows of the mean squared error of uint8 images; PSNR is that error's, not the mean of the images'."""
-    psnr = 10.0 * log10(255.0**2 / max(squared_error, 1e-10))
+def reconstruction_rows(errors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """Make rows of the errors of reconstructions."""
+    units = {"reconstruction_mse": ("lower", "squared grey levels"), "reconstruction_psnr": ("higher", "dB")}
     return {
-        "reconstruction_mse": {"value": squared_error, "better": "lower", "unit": "squared grey levels"},
-        "reconstruction_psnr": {"value": psnr, "better": "higher", "unit": "dB"},
+        name: {"value": float(errors[name]), "better": better, "unit": unit} for name, (better, unit) in units.items()
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import lightning as L
@@ -13,16 +12,16 @@ from torch import Tensor
 
 from condgen.callbacks.real_images import RealImages
 from condgen.callbacks.run_folder import run_folder
-from condgen.callbacks.score_report import add_to_report, score_rows, score_table, shared_protocol
-from condgen.metrics import ClassifierExtractor, Evaluation, Evaluator, Score, classification_accuracy_score
+from condgen.callbacks.score_report import add_to_report, score_table, shared_protocol
+from condgen.callbacks.training_time import TrainingTime
+from condgen.metrics import Evaluation, Evaluator, Extractor, Score, classification_accuracy_score, score_rows
+from condgen.metrics.floors import FLOOR_DRAWS
 from condgen.models import GenerativeModel
 from condgen.pixels import to_uint8
-from condgen.seeding import share
+from condgen.seeding import generator, share
 from condgen.types import Condition
 
 EvaluationSplit = Literal["validation", "test"]
-FLOOR_DRAWS = 5
-"""Draws of training images for the floor of a score; one for the classification accuracy score, which takes minutes."""
 
 
 class Samples(NamedTuple):
@@ -52,7 +51,7 @@ class EvaluateSamples(L.Callback):
 
     def __init__(
         self,
-        extractor: ClassifierExtractor | None = None,
+        extractor: Extractor | None = None,
         n_samples: int = 5000,
         subset_size: int | None = None,
         first_seed: int = 0,
@@ -100,7 +99,8 @@ class EvaluateSamples(L.Callback):
         self._real = real = self._real or RealImages(self.evaluator, trainer)
         samples = self._sample(trainer, model)
         fake = real.extract(samples.pixels, samples.cond)
-        evaluation = self.evaluator.score(real.features(split), fake, intervals=not fitting)
+        train = None if fitting else real.features("train")
+        evaluation = self.evaluator.score(real.features(split), fake, train=train, intervals=not fitting)
         seconds = time.perf_counter() - start
         values = {f"{prefix}/{name}": score.value for name, score in evaluation.scores.items()}
         model.log_metrics(values)
@@ -161,7 +161,7 @@ class EvaluateSamples(L.Callback):
             "scores": score_rows(scores, floors),
             "per_class": self._per_class(model, evaluation),
             "warnings": evaluation.warnings,
-            "cost": self._cost(model, samples),
+            "cost": self._cost(real.trainer, model, samples),
             "protocol": protocol,
         }
         folder = run_folder(real.trainer)
@@ -175,24 +175,32 @@ class EvaluateSamples(L.Callback):
 
     def _floors(self, real: RealImages, split: EvaluationSplit) -> dict[str, dict[str, float]]:
         """Score training images in place of samples."""
-
-        def score(pixels: Tensor, cond: Condition) -> dict[str, float]:
-            scores = real.evaluator.score(real.features(split), real.extract(pixels, cond)).scores
-            return {name: score.value for name, score in scores.items()}
-
-        floors = real.floor(split, self.n_samples, FLOOR_DRAWS, score, protocol=real.evaluator.protocol)
+        floors = real.floor(split, self.n_samples, FLOOR_DRAWS)
         if not self.cas:
             return floors
-        return floors | real.floor(split, self.n_samples, 1, partial(self._train_on, real, split), cas=True)
+
+        def measure() -> dict[str, dict[str, float]]:
+            train = real.data.images("train")
+            chosen = torch.randperm(len(train), generator=generator("floor", 0))[: self.n_samples]
+            images = train.take(chosen[share(len(chosen), real.trainer.global_rank, real.trainer.world_size)])
+            trained_on = self._train_on(real, split, images.pixels.to(real.device), images.cond)
+            return {name: {"mean": value, "sd": 0.0, "draws": 1} for name, value in trained_on.items()}
+
+        return floors | real.kept_scores(measure, split, n=self.n_samples, protocol=real.evaluator.protocol, cas=True)
 
     def _per_class(self, model: GenerativeModel, evaluation: Evaluation) -> dict[str, Any]:
         if not evaluation.per_class:
             return {}
         return {"names": list(model.cond_spec["label"]["names"]), **evaluation.per_class}
 
-    def _cost(self, model: GenerativeModel, samples: Samples) -> dict[str, float]:
-        parameters = sum(value.numel() for value in model.sampling_net.parameters())
-        return {"parameters": parameters, "sampling_ms_per_image": 1000 * samples.seconds / len(samples.pixels)}
+    def _cost(self, trainer: L.Trainer, model: GenerativeModel, samples: Samples) -> dict[str, float | None]:
+        clocks = [callback for callback in trainer.callbacks if isinstance(callback, TrainingTime)]  # type: ignore[attr-defined]
+        return {
+            "parameters": sum(value.numel() for value in model.sampling_net.parameters()),
+            "training_seconds": clocks[0].training_seconds if clocks else None,
+            "images_per_second": clocks[0].images_per_second if clocks else None,
+            "sampling_ms_per_image": 1000 * samples.seconds / len(samples.pixels),
+        }
 
     def _protocol(
         self, real: RealImages, model: GenerativeModel, split: EvaluationSplit, seconds: float

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import fmean, stdev
 from typing import Any
 
 import lightning as L
@@ -14,11 +13,12 @@ from condgen import __version__
 from condgen.data import ImageDataModule
 from condgen.data.base import Split
 from condgen.metrics import Evaluator, FeatureCache, Features
+from condgen.metrics.floors import Floor, floor_draws, floors
 from condgen.seeding import generator, share
 from condgen.types import Condition
 
-Scores = dict[str, float]
-Scored = Callable[[Tensor, Condition], Scores]
+MOST = 50_000
+"""Training images whose features are kept, at most."""
 
 
 class RealImages:
@@ -35,7 +35,7 @@ class RealImages:
         self.trainer = trainer
         self.data = data
         self.cache = FeatureCache()
-        self._features: dict[str, Features] = {}
+        self._whole: dict[str, Features] = {}
 
     @property
     def device(self) -> torch.device:
@@ -53,25 +53,30 @@ class RealImages:
 
     def features(self, split: Split) -> Features:
         """Return the features of this process's share of a split."""
-        if split not in self._features:
-            key = self.cache.key(images=self.data.fingerprint(split), extractor=self.evaluator.extractor.sha256)
-            kept = self.cache.load(key)
-            self._features[split] = self._share(kept) if self._everywhere(kept) else self._make(split, key)
-        return self._features[split]
+        return self._share(self._all(split), self._places(len(self._all(split).features)))
 
-    def _make(self, split: Split, key: str) -> Features:
+    def _all(self, split: Split) -> Features:
+        """Return the features of all of a split, on the CPU; of a training split, of at most `MOST` random images."""
+        if split not in self._whole:
+            most = MOST if split == "train" else None
+            images, extractor = self.data.fingerprint(split), self.evaluator.extractor.sha256
+            key = self.cache.key(images=images, extractor=extractor, most=most)
+            kept = self.cache.load(key)
+            self._whole[split] = kept if kept is not None and self._everywhere(kept) else self._make(split, most, key)
+        return self._whole[split]
+
+    def _make(self, split: Split, most: int | None, key: str) -> Features:
         images = self.data.images(split)
-        mine = images.take(self._places(len(images)))
+        chosen = torch.randperm(len(images), generator=generator("training images"))[:most].sort().values
+        mine = images.take(chosen[self._places(len(chosen))])
         features, label = self.extract(mine.pixels, mine.cond)
-        whole = Features(self.gather(features), None if label is None else self.gather(label))
+        whole = Features(self.gather(features).cpu(), None if label is None else self.gather(label).cpu())
         if self.trainer.local_rank == 0:
             self.cache.save(key, whole)
-        return Features(features, label)
+        return whole
 
-    def _share(self, kept: Features | None) -> Features:
-        assert kept is not None
-        features, label = kept
-        places = self._places(len(features))
+    def _share(self, whole: Features, places: Tensor) -> Features:
+        features, label = whole
         return Features(features[places].to(self.device), None if label is None else label[places].to(self.device))
 
     def _places(self, count: int) -> Tensor:
@@ -91,38 +96,36 @@ class RealImages:
 
     # ------------------------------------------------------------------ floors
 
-    def floor(self, split: Split, n: int, draws: int, score: Scored, **settings: Any) -> dict[str, dict[str, float]]:
-        """Return mean and standard deviation over `draws` of the scores of n random training images.
+    def floor(self, split: Split, n: int, draws: int) -> dict[str, Floor]:
+        """Return mean and standard deviation over `draws` of the scores of n random training images against a split.
+
+        There is one draw, of all, where there are no more than n.
+        """
+
+        def score(places: Tensor) -> dict[str, float]:
+            mine = self._share(self._all("train"), places[self._places(len(places))])
+            scores = self.evaluator.score(self.features(split), mine).scores
+            return {name: score.value for name, score in scores.items()}
+
+        def measure() -> dict[str, Any]:
+            return floors([score(places) for places in floor_draws(len(self._all("train").features), n, draws)])
+
+        return self.kept_scores(measure, split, n=n, draws=draws, protocol=self.evaluator.protocol)
+
+    def kept_scores(self, measure: Callable[[], dict[str, Any]], split: Split, **settings: Any) -> dict[str, Any]:
+        """Return scores of training images against a split that are kept on disk, or measured and kept from now on.
 
         Args:
+            measure: Measures them, in all processes.
             split: What they are compared with.
-            n: Number of images; if there are no more than that, there is one draw, of all.
-            draws: Number of draws.
-            score: Scores this process's share of a draw: uint8 pixels and conditions.
-            settings: What else the scores depend on.
+            settings: What else they depend on, in plain values.
         """
         images = [self.data.fingerprint("train"), self.data.fingerprint(split)]
-        extractor = self.evaluator.extractor.sha256
-        key = self.cache.key(
-            images=images, extractor=extractor, n=n, draws=draws, condgen=__version__, settings=settings
-        )
+        key = self.cache.key(images=images, condgen=__version__, **settings)
         kept = self.cache.load_scores(key)
         if not self._everywhere(kept):
-            kept = self._measure(n, draws, score)
+            kept = measure()
             if self.trainer.local_rank == 0:
                 self.cache.save_scores(key, kept)
         assert kept is not None
         return kept
-
-    def _measure(self, n: int, draws: int, score: Scored) -> dict[str, dict[str, float]]:
-        train = self.data.images("train")
-        rows = []
-        for draw in range(draws if n < len(train) else 1):
-            chosen = torch.randperm(len(train), generator=generator("floor", draw))[:n]
-            images = train.take(chosen[self._places(len(chosen))])
-            rows.append(score(images.pixels.to(self.device), images.cond))
-        values = {name: [row[name] for row in rows] for name in rows[0]}
-        return {
-            name: {"mean": fmean(value), "sd": stdev(value) if len(value) > 1 else 0.0, "draws": len(value)}
-            for name, value in values.items()
-        }

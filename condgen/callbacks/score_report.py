@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,9 @@ import torch
 from rich.table import Table
 
 from condgen import __version__
-from condgen.metrics import Score
 from condgen.models import GenerativeModel
+from condgen.models.weights_hash import weights_hash
 from condgen.seeding import run_seed
-
-
-def score_rows(scores: dict[str, Score], floors: dict[str, dict[str, float]]) -> dict[str, dict[str, Any]]:
-    """Make rows of scores, with their intervals and floors where there are some."""
-    rows: dict[str, dict[str, Any]] = {}
-    for name, score in scores.items():
-        rows[name] = {key: value for key, value in score._asdict().items() if value is not None}
-        if name in floors:
-            rows[name]["floor"] = floors[name]
-    return rows
 
 
 def score_table(rows: dict[str, Any], title: str) -> Table:
@@ -102,12 +91,3 @@ def merge(before: Any, new: Any) -> Any:
     if isinstance(new, dict):
         return {**(before or {}), **new}
     return list(dict.fromkeys([*(before or []), *new]))
-
-
-def weights_hash(model: GenerativeModel) -> str:
-    """Hash names and values of the weights that sample."""
-    digest = sha256()
-    for name, value in model.sampling_net.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -1,5 +1,6 @@
-"""Reading checkpoints."""
+"""Reading checkpoints, and sampling from them."""
 
+from condgen.checkpoints.drawn_images import DrawnImages
 from condgen.checkpoints.load import CheckpointError, find_checkpoint, load_model, read_checkpoint
 
-__all__ = ["CheckpointError", "find_checkpoint", "load_model", "read_checkpoint"]
+__all__ = ["CheckpointError", "DrawnImages", "find_checkpoint", "load_model", "read_checkpoint"]

@@ -14,7 +14,12 @@ VERBS = {
     "validate": ("condgen.cli.lightning", "score a checkpoint on the validation split"),
     "test": ("condgen.cli.lightning", "score a checkpoint:    condgen test -c RUN --ckpt_path RUN"),
     "predict": ("condgen.cli.lightning", "write one PNG per test condition"),
+    "evaluate": (
+        "condgen.cli.evaluate",
+        "score any images:      condgen evaluate data/mnist.yaml their/samples --extractor mnist",
+    ),
     "sample": ("condgen.cli.sample", "generate images:       condgen sample --ckpt RUN --label 3,7 --n 16"),
+    "compare": ("condgen.cli.compare", "compare scored runs:   condgen compare RUN RUN --out compare.html"),
 }
 
 
@@ -64,7 +69,7 @@ def usage() -> str:
         [
             "usage: condgen VERB [OPTIONS]       condgen VERB --help",
             "",
-            "Conditional image generation: train, score and sample any model under any condition.",
+            "Conditional image generation: train, score, compare and sample any model under any condition.",
             "",
             *lines,
         ]

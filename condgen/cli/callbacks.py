@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import lightning as L
 
-from condgen.callbacks import Checkpoint, EvaluateLikelihood, EvaluateSamples, SampleGrid
+from condgen.callbacks import Checkpoint, CollapseWatch, EvaluateLikelihood, EvaluateSamples, SampleGrid
 from condgen.cli.errors import UserError, nearest
 from condgen.models import BoundsLikelihood, GenerativeModel
 
@@ -15,7 +15,7 @@ def suited_to(model: L.LightningModule, callbacks: list[L.Callback]) -> list[L.C
     """Leave out what the model has no use for: samples of a classifier, the likelihood of a GAN."""
     useless: tuple[type[L.Callback], ...] = ()
     if not isinstance(model, GenerativeModel):
-        useless += (EvaluateSamples, SampleGrid)
+        useless += (CollapseWatch, EvaluateSamples, SampleGrid)
     if not isinstance(model, BoundsLikelihood):
         useless += (EvaluateLikelihood,)
     return [callback for callback in callbacks if not isinstance(callback, useless)]

@@ -25,10 +25,13 @@ import condgen.objectives
 import condgen.processes  # noqa: F401 - so that classes can be named without their module
 from condgen.callbacks import (
     Checkpoint,
+    CollapseWatch,
     EvaluateLikelihood,
     EvaluateSamples,
+    ExportClassifier,
     RunProgress,
     SampleGrid,
+    TrainingTime,
     WritePredictions,
 )
 from condgen.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
@@ -56,6 +59,7 @@ class CLI(LightningCLI):
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
         parser.add_lightning_class_args(Checkpoint, "checkpoint")
         parser.add_lightning_class_args(SampleGrid, "grid")
+        parser.add_lightning_class_args(CollapseWatch, "collapse")
         parser.add_lightning_class_args(EvaluateSamples, "evaluation")
         parser.add_lightning_class_args(EvaluateLikelihood, "likelihood")
         for name in LINKED:
@@ -125,7 +129,8 @@ class CLI(LightningCLI):
         if config.get("enable_checkpointing") is False:
             callbacks = [c for c in callbacks if not isinstance(c, Checkpoint)]
         check_monitor(self.model, callbacks)
-        trainer: L.Trainer = super()._instantiate_trainer(config, [*callbacks, WritePredictions()])
+        beside = [ExportClassifier(), WritePredictions()]
+        trainer: L.Trainer = super()._instantiate_trainer(config, [TrainingTime(), *callbacks, *beside])
         return trainer
 
 

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, TypeVar
 
 from condgen.cli.errors import UserError, nearest
+from condgen.cli.parser import OneLineParser
 
 if TYPE_CHECKING:
-    from condgen.models import GenerativeModel
+    from torch import nn
 
-
-class OneLineParser(argparse.ArgumentParser):
-    """Raises an error in place of printing the usage text."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise it."""
-        if message.startswith("unrecognized arguments: "):
-            given = message.removeprefix("unrecognized arguments: ").split()[0]
-            message = f"no option {given}{nearest(given.split('=')[0], self._option_string_actions)}"
-        raise UserError(f"{self.prog.removeprefix('condgen ')}: {message}")
+Module = TypeVar("Module", bound="nn.Module")
 
 
 def parser() -> OneLineParser:
@@ -91,10 +82,10 @@ def run(verb: str, args: list[str]) -> int:
     return 0
 
 
-def moved(model: GenerativeModel, device: str) -> GenerativeModel:
-    """Move a model to a device that is there."""
+def moved(module: Module, device: str) -> Module:
+    """Move a model or a net to a device that is there."""
     try:
-        return model.to(device)
+        return module.to(device)
     except (RuntimeError, AssertionError) as error:  # torch raises either, by the reason
         raise UserError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from error
 

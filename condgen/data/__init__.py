@@ -1,22 +1,37 @@
 """Data modules: one file per source."""
 
+from condgen.data.array_images import ArrayImages
 from condgen.data.augment import Augmentation, InTurn, RandomAffine, RandomFlip
 from condgen.data.base import ImageDataModule
 from condgen.data.cifar10 import CIFAR10, CIFAR10JPEG
 from condgen.data.digits import Digits
+from condgen.data.fit import Fit, FitError
+from condgen.data.folder_images import FolderImages
 from condgen.data.loader import BatchLoader, ImageSet
 from condgen.data.mnist import MNIST
+from condgen.data.open_images import open_images
+from condgen.data.sources import DamagedImagesError, ImageSource, LoadedImages, MemoryImages, SplitImages
 
 __all__ = [
     "CIFAR10",
     "CIFAR10JPEG",
     "MNIST",
+    "ArrayImages",
     "Augmentation",
     "BatchLoader",
+    "DamagedImagesError",
     "Digits",
+    "Fit",
+    "FitError",
+    "FolderImages",
     "ImageDataModule",
     "ImageSet",
+    "ImageSource",
     "InTurn",
+    "LoadedImages",
+    "MemoryImages",
     "RandomAffine",
     "RandomFlip",
+    "SplitImages",
+    "open_images",
 ]

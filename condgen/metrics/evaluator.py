@@ -7,19 +7,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from condgen.metrics.base import DistributionMetric
+from condgen.metrics.base import DistributionMetric, Features
 from condgen.metrics.classification import InceptionScore, LabelAccuracy
-from condgen.metrics.extractors import ClassifierExtractor
+from condgen.metrics.classwise import Diversity, IntraClassFrechetDistance, RareClassError
+from condgen.metrics.extractors import Extractor
 from condgen.metrics.frechet import FrechetDistance
 from condgen.metrics.kernel import KernelDistance
 from condgen.metrics.manifold import PRDC
+from condgen.metrics.memorisation import Memorisation
 
-
-class Features(NamedTuple):
-    """Features (N, D) float32 and labels (N,) int64 of a set of images."""
-
-    features: Tensor
-    label: Tensor | None
+CHUNK = 64
+"""Images that an extractor sees at a time, always: matrix kernels round differently for other shapes."""
 
 
 class Score(NamedTuple):
@@ -29,6 +27,16 @@ class Score(NamedTuple):
     better: str
     low: float | None = None
     high: float | None = None
+
+
+def score_rows(scores: dict[str, Score], floors: dict[str, dict[str, float]]) -> dict[str, dict[str, Any]]:
+    """Make rows of scores, with their intervals and floors where there are some."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name, score in scores.items():
+        rows[name] = {key: value for key, value in score._asdict().items() if value is not None}
+        if name in floors:
+            rows[name]["floor"] = floors[name]
+    return rows
 
 
 class Evaluation(NamedTuple):
@@ -42,43 +50,78 @@ class Evaluation(NamedTuple):
 class Evaluator:
     """Scores sets of images by the features of one extractor.
 
+    Scores that need labels are given where there are labels: of the classes, of both sides; of what was asked for, of
+    the samples, and only by an extractor whose classes are the data's.
+
     Args:
         extractor: Turns uint8 images into features.
         subset_size: Images per draw of precision, recall, density and coverage; null for the smaller side's number.
     """
 
-    def __init__(self, extractor: ClassifierExtractor, subset_size: int | None = None) -> None:
+    def __init__(self, extractor: Extractor, subset_size: int | None = None) -> None:
         self.extractor = extractor
         self.metrics: list[DistributionMetric] = []
         if extractor.label_classes:
-            self.metrics.append(LabelAccuracy(extractor.logits))
-        self.metrics += [FrechetDistance(extractor.feature_dim), KernelDistance()]
+            self.metrics.append(LabelAccuracy(extractor.logits, extractor.num_classes))
+        self.metrics += [FrechetDistance(), IntraClassFrechetDistance(), KernelDistance()]
         if extractor.num_classes:
-            self.metrics.append(InceptionScore(extractor.logits, extractor.num_classes))
-        self.metrics.append(PRDC(subset_size=subset_size))
+            self.metrics.append(InceptionScore(extractor.logits))
+        self.metrics += [PRDC(subset_size=subset_size), Diversity()]
 
-    def extract(self, pixels: Tensor, label: Tensor | None, chunk: int = 512) -> Features:
-        """Turn uint8 images (N, C, H, W) into features."""
-        return Features(torch.cat([self.extractor(part) for part in pixels.split(chunk)]), label)
+    def extract(self, pixels: Tensor, label: Tensor | None) -> Features:
+        """Turn uint8 images (N, C, H, W) into features, image by image the same whatever else is among them."""
+        parts = []
+        for part in pixels.split(CHUNK):
+            padding = part.new_zeros(CHUNK - len(part), *part.shape[1:])
+            parts.append(self.extractor(torch.cat([part, padding]))[: len(part)])
+        return Features(torch.cat(parts), label)
 
-    def score(self, real: Features, fake: Features, *, intervals: bool = False) -> Evaluation:
-        """Compare this process's share of generated with real images; the scores are those of all processes."""
+    def score(
+        self, real: Features, fake: Features, *, train: Features | None = None, intervals: bool = False
+    ) -> Evaluation:
+        """Compare samples with real images; the scores are those of all processes.
+
+        Args:
+            real: This process's share of the real images, in the order of the processes.
+            fake: Its share of the samples.
+            train: Its share of the images that the generator was trained on, other than `real`: for `memorisation`.
+            intervals: Give each score its 95% interval, for one to two times the cost of the scores.
+
+        Raises:
+            ValueError: If features or labels are not what they should be, or too few, or a class is missing.
+        """
+        metrics = list(self.metrics)
+        if train is not None:
+            metrics.append(Memorisation())
         result = Evaluation({}, {}, [])
-        for metric in nn.ModuleList(self.metrics).to(fake.features.device):
+        for metric in nn.ModuleList(metrics).to(fake.features.device):
             assert isinstance(metric, DistributionMetric)
+            labels = {"real": real.label, "fake": fake.label}
+            if any(labels[side] is None for side in metric.needs_label_of):
+                continue
             metric.reset()
             metric.update(*real, real=True)
             metric.update(*fake, real=False)
-            values = metric.compute()
-            bounds = metric.intervals() if intervals else {}
-            for name, value in values.items():
-                ends = [float(end) for end in bounds.get(name, ())]
-                result.scores[self._full_name(metric, name)] = Score(float(value), metric.better[name], *ends)
-            result.per_class.update({name: table.tolist() for name, table in metric.per_class().items()})
-            title = self._full_name(metric, next(iter(metric.better)))
-            result.warnings.extend(f"{title}: {line}" for line in metric.warnings())
+            if isinstance(metric, Memorisation) and train is not None:
+                metric.update_train(train.features)
+            try:
+                self._add(metric, result, intervals)
+            except RareClassError as error:
+                result.warnings.append(f"{self._title(metric)} left out: {error}")
             metric.reset()
         return result
+
+    def _add(self, metric: DistributionMetric, result: Evaluation, intervals: bool) -> None:
+        values = metric.compute()
+        bounds = metric.intervals() if intervals else {}
+        for name, value in values.items():
+            ends = [float(end) for end in bounds.get(name, ())]
+            result.scores[self._full_name(metric, name)] = Score(float(value), metric.better[name], *ends)
+        result.per_class.update({name: table.tolist() for name, table in metric.per_class().items()})
+        result.warnings.extend(f"{self._title(metric)}: {line}" for line in metric.warnings())
+
+    def _title(self, metric: DistributionMetric) -> str:
+        return self._full_name(metric, next(iter(metric.better)))
 
     @property
     def score_names(self) -> list[str]:

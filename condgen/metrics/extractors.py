@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -17,18 +19,56 @@ from torch import Tensor, nn
 from condgen.checks import check_shape
 from condgen.nets import ConvClassifier
 from condgen.pixels import to_model_range
+from condgen.types import Shape
 
 WEIGHTS = Path(__file__).parent / "weights"
 
 
-class ClassifierExtractor(nn.Module):
-    """A `ConvClassifier` trained on real data, read from a safetensors file.
+class Extractor(nn.Module, ABC):
+    """A frozen net that turns uint8 images into features.
 
     Attributes:
         name: Suffix of the distances measured on its features, as in `fd_<name>`.
-        sha256: Hash of the file's bytes.
-        card: What the file says of itself: training data, accuracy on its test split.
-        new_net: Factory of its net, untrained.
+        sha256: Hash of its weights, and of whatever else decides its features.
+        card: What a reader of scores should know of it, in plain values.
+        feature_dim: Number of features.
+        num_classes: Number of classes that it tells apart; 0 if it has no logits.
+        image_shape: (C, H, W) that it takes; null for any size, grey or colour.
+        label_classes: Its classes are the data's, so that its answers can be compared with what was asked for.
+        canonical: It is the published Inception, whose scores alone are called `fid`, `kid` and `is`.
+        new_net: Factory of an untrained classifier, for the classification accuracy score.
+    """
+
+    name: str
+    sha256: str
+    card: dict[str, Any]
+    feature_dim: int
+    num_classes = 0
+    image_shape: Shape | None = None
+    label_classes = False
+    canonical = False
+    new_net: Callable[[Shape, int], nn.Module] = ConvClassifier
+
+    @abstractmethod
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Map uint8 images (N, C, H, W) to features (N, D) float32.
+
+        Raises:
+            TypeError: If the images are not uint8.
+            ValueError: If it does not take images of their shape.
+        """
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Map features (N, D) to class logits (N, K)."""
+        raise TypeError(f"{type(self).__name__} has no classes")
+
+    def train(self, mode: bool = True) -> Extractor:
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+
+class ClassifierExtractor(Extractor):
+    """A `ConvClassifier` trained on real data, read from a safetensors file.
 
     Args:
         path: The file, as `save_classifier` writes it.
@@ -38,41 +78,29 @@ class ClassifierExtractor(nn.Module):
     """
 
     label_classes = True
-    """Its classes are the data's, so that its answers can be compared with what was asked for."""
-    canonical = False
-    """Only the features of the true Inception give `fid`, `kid` and `is`."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
         try:
             content = Path(path).read_bytes()
             with safe_open(path, framework="pt") as file:
-                self.card: dict[str, Any] = json.loads((file.metadata() or {})["condgen"])
+                self.card = json.loads((file.metadata() or {})["condgen"])
             net = ConvClassifier(tuple(self.card["image_shape"]), self.card["num_classes"], **self.card["net"])
             net.load_state_dict(load_tensors(content))
         except (OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
             raise ValueError(f"{path} is not a classifier saved by condgen: {error}") from error
         except Exception as error:  # safetensors raises its own type, not exported
             raise ValueError(f"{path} is not a safetensors file: {error}") from error
-        self.name: str = self.card["name"]
+        self.name = self.card["name"]
         self.sha256 = sha256(content).hexdigest()
-        self.num_classes: int = self.card["num_classes"]
-        self.feature_dim = net.feature_dim
+        self.num_classes = self.card["num_classes"]
+        self.feature_dim, self.image_shape = net.feature_dim, net.shape
         self.new_net = partial(ConvClassifier, **self.card["net"])
         self.net = net.requires_grad_(False).eval()
 
-    def train(self, mode: bool = True) -> ClassifierExtractor:
-        """Stay in evaluation mode."""
-        return super().train(False)
-
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
-        """Map uint8 images (N, C, H, W) to features (N, 128) float32.
-
-        Raises:
-            TypeError: If the images are not uint8.
-            ValueError: If their shape is not the one that the classifier was trained on.
-        """
+        """Map uint8 images (N, C, H, W) to features (N, 128) float32."""
         check_shape(pixels, self.net.shape)
         return self.net.features(to_model_range(pixels))
 

@@ -17,7 +17,7 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from condgen.data.cache_root import cache_root
-from condgen.metrics.evaluator import Features
+from condgen.metrics.base import Features
 
 FORMAT = 1
 """Changes with what a file holds, so that files of another version are never read."""

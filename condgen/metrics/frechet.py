@@ -2,71 +2,111 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from condgen.metrics.base import DistributionMetric, check_features
+from condgen.metrics.base import Features, FeatureStore
+
+ROWS = 4096
+"""Images at a time in float64."""
+COLUMNS = 256
+"""Columns at a time of a symmetric product, of which one triangle is computed."""
+SOUND_PIVOT = 1e-10
+"""Share of a feature's variance that the features before it must leave, for a Cholesky root to be exact."""
 
 
-class FrechetDistance(DistributionMetric):
-    """|mu_r - mu_f|^2 + tr(S_r + S_f - 2 (S_r S_f)^(1/2)), from sums kept in float64."""
+class Gaussian(NamedTuple):
+    """Mean (D,) and covariance root @ root.T, root (D, R), float64; the covariance itself where it has full rank."""
+
+    mean: Tensor
+    root: Tensor
+    covariance: Tensor | None
+
+
+class FrechetDistance(FeatureStore):
+    """|mu_r - mu_f|^2 + tr(S_r + S_f - 2 (S_r S_f)^(1/2)), in float64; finite whatever the rank."""
 
     better = {"fd": "lower"}  # noqa: RUF012
     on_extractor = frozenset({"fd"})
+    limits = {"fd": (0.0, float("inf"))}  # noqa: RUF012
 
-    def __init__(self, feature_dim: int) -> None:
-        super().__init__()
-        for side in ("real", "fake"):
-            self.add_state(f"{side}_count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-            self.add_state(f"{side}_sum", torch.zeros(feature_dim, dtype=torch.float64), dist_reduce_fx="sum")
-            self.add_state(
-                f"{side}_outer", torch.zeros(feature_dim, feature_dim, dtype=torch.float64), dist_reduce_fx="sum"
-            )
-
-    def update(self, features: Tensor, label: Tensor | None, *, real: bool) -> None:
-        """Add to one side's sums."""
-        check_features(features)
-        side, x = "real" if real else "fake", features.double()
-        getattr(self, f"{side}_count").add_(len(x))
-        getattr(self, f"{side}_sum").add_(x.sum(dim=0))
-        getattr(self, f"{side}_outer").addmm_(x.T, x)
-
-    def compute(self) -> dict[str, Tensor]:
+    def measure(self, real: Features, fake: Features, member: Tensor) -> dict[str, Tensor]:
         """Return `fd`."""
-        return {"fd": frechet_distance(*self._gaussian("real"), *self._gaussian("fake"))}
+        fixed = fit_gaussian(real.features)
+        sets = (fake.features if chosen.all() else fake.features[chosen] for chosen in member.T)
+        return {"fd": torch.stack([frechet_distance(fixed, fit_gaussian(x)) for x in sets])}
 
-    def _gaussian(self, side: str) -> tuple[Tensor, Tensor]:
-        count = getattr(self, f"{side}_count")
-        if count < 2:
-            raise ValueError(f"FrechetDistance needs at least 2 images on the {side} side, got {int(count)}")
-        mean = getattr(self, f"{side}_sum") / count
-        return mean, (getattr(self, f"{side}_outer") - count * torch.outer(mean, mean)) / (count - 1)
+    def warnings(self) -> list[str]:
+        """Name a side whose covariance cannot have full rank: its distances say more of the number than of images."""
+        sides = zip(("real images", "samples"), self.last_seen(), strict=True)
+        return [rank_warning(len(x), name, x.shape[1]) for name, (x, _) in sides if len(x) < x.shape[1] + 1]
 
 
-def frechet_distance(mean_1: Tensor, cov_1: Tensor, mean_2: Tensor, cov_2: Tensor) -> Tensor:
-    """Return the squared Fréchet distance of two Gaussians, at least 0; float64 in, float64 out.
+def rank_warning(count: int, what: str, dim: int) -> str:
+    """Say that a covariance has no full rank."""
+    return f"{count} {what} for {dim} features: the covariance has no full rank"
 
-    tr (S_1 S_2)^(1/2) is the sum of the roots of the eigenvalues of L' S_2 L with S_1 = L L' (Cholesky); where S_1 is
-    singular, it is the nuclear norm of A_1' A_2 with S_i = A_i A_i'.
+
+def frechet_distance(a: Gaussian, b: Gaussian) -> Tensor:
+    """Return the squared Fréchet distance of two Gaussians, at least 0.
+
+    With S_a = A A' and S_b = B B', tr (S_a S_b)^(1/2) is the sum of the roots of the eigenvalues of A' S_b A, and
+    equals the nuclear norm of A' B. The first is fast, the second exact where a rank is short.
     """
-    factor, failed = torch.linalg.cholesky_ex(cov_1)
-    if failed:
-        trace_root = torch.linalg.svdvals(square_root_factor(cov_1).T @ square_root_factor(cov_2)).sum()
+    if a.covariance is not None and b.covariance is not None:
+        trace_root = torch.linalg.eigvalsh(congruent(a.root, b.covariance)).clamp(min=0).sqrt().sum()
     else:
-        trace_root = without_noise(torch.linalg.eigvalsh(factor.T @ cov_2 @ factor)).sqrt().sum()
-    distance = (mean_1 - mean_2).square().sum() + cov_1.trace() + cov_2.trace() - 2 * trace_root
+        trace_root = torch.linalg.svdvals(a.root.T @ b.root).sum()
+    distance = (a.mean - b.mean).square().sum() + a.root.square().sum() + b.root.square().sum() - 2 * trace_root
     clamped: Tensor = distance.clamp(min=0)
     return clamped
 
 
-def square_root_factor(cov: Tensor) -> Tensor:
-    """Return A with A A' = cov for a positive semi-definite matrix."""
-    values, vectors = torch.linalg.eigh(cov)
-    factor: Tensor = vectors * without_noise(values).sqrt()
+def fit_gaussian(x: Tensor) -> Gaussian:
+    """Fit mean and unbiased covariance to features (N, D), N >= 2.
+
+    The root is the centred features themselves where N <= D; else the Cholesky factor of the covariance; and where that
+    is (nearly) singular, as of dead features, the triangular factor of the centred features.
+    """
+    n, d = x.shape
+    if n < 2:
+        raise ValueError(f"a Gaussian needs at least 2 images, got {n}")
+    mean = torch.stack([part.double().sum(dim=0) for part in x.split(ROWS)]).sum(dim=0) / n
+    if n <= d:
+        return Gaussian(mean, (x.double() - mean).T / (n - 1) ** 0.5, None)
+    covariance = torch.zeros(d, d, dtype=torch.float64, device=x.device)
+    for part in x.split(ROWS):
+        add_outer(covariance, part.double() - mean)
+    covariance = covariance.div_(n - 1).triu_()
+    covariance += covariance.triu(1).T
+    root, failed = torch.linalg.cholesky_ex(covariance)
+    if failed or (root.diagonal().square() < SOUND_PIVOT * covariance.diagonal()).any():
+        return Gaussian(mean, triangular_factor(x, mean).T / (n - 1) ** 0.5, None)
+    return Gaussian(mean, root, covariance)
+
+
+def add_outer(total: Tensor, x: Tensor) -> None:
+    """Add the upper triangle of x' x, in blocks, to `total` (D, D)."""
+    for start in range(0, x.shape[1], COLUMNS):
+        total[start : start + COLUMNS, start:].addmm_(x[:, start : start + COLUMNS].T, x[:, start:])
+
+
+def congruent(root: Tensor, covariance: Tensor) -> Tensor:
+    """Return the lower triangle, in blocks, of root' covariance root for a lower triangular root (D, D)."""
+    out = torch.zeros_like(covariance)
+    for start in range(0, len(root), COLUMNS):
+        columns = slice(start, start + COLUMNS)
+        product = covariance[start:, start:] @ root[start:, columns]
+        out[start:, columns] = root[start:, start:].T @ product
+    return out
+
+
+def triangular_factor(x: Tensor, mean: Tensor) -> Tensor:
+    """Return R (D, D) of the centred features' QR decomposition, so that R' R is their scatter."""
+    d = x.shape[1]
+    factor = torch.zeros(0, d, dtype=torch.float64, device=x.device)
+    for part in x.split(max(ROWS, d)):
+        factor = torch.linalg.qr(torch.cat([factor, part.double() - mean]), mode="r").R
     return factor
-
-
-def without_noise(eigenvalues: Tensor) -> Tensor:
-    """Set to 0 what rounding alone makes of a zero among ascending eigenvalues, since its root would be large."""
-    noise = eigenvalues[-1].abs() * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
-    return torch.where(eigenvalues > noise, eigenvalues, 0)

@@ -7,10 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from condgen.metrics.base import FeatureStore
+from condgen.metrics.base import Features, FeatureStore
+from condgen.metrics.neighbours import Distances, nearest_others
 from condgen.seeding import generator
 
 NAMES = ("precision", "recall", "density", "coverage")
+PAIRS = 2**20
+"""Pairs of a real image and a ball that are compared at a time."""
 
 
 class PRDC(FeatureStore):
@@ -21,10 +24,11 @@ class PRDC(FeatureStore):
     Args:
         k: The neighbour that sets a ball's radius.
         subset_size: Images of each side in a draw; null for as many as the smaller side has.
-        draws: Number of random draws.
+        draws: Number of random draws; one where each would be all images.
     """
 
     better = dict.fromkeys(NAMES, "higher")
+    limits = dict.fromkeys(NAMES, (0.0, 1.0)) | {"density": (0.0, float("inf"))}
 
     def __init__(self, k: int = 5, subset_size: int | None = None, draws: int = 10) -> None:
         super().__init__()
@@ -33,6 +37,7 @@ class PRDC(FeatureStore):
         self.k = k
         self.subset_size = subset_size
         self.draws = draws
+        self.least = 2 * (k + 1)
         self.used_size = subset_size
 
     @property
@@ -40,42 +45,74 @@ class PRDC(FeatureStore):
         """Neighbours, images and draws, with the number of images that the last `compute` used."""
         return {"prdc_k": self.k, "prdc_subset_size": self.used_size, "prdc_draws": self.draws}
 
-    def compute(self) -> dict[str, Tensor]:
+    def measure(self, real: Features, fake: Features, member: Tensor) -> dict[str, Tensor]:
         """Return the four scores."""
-        real, fake = self.both()
-        self.used_size = size = min(self.subset_size or len(real), len(real), len(fake))
+        sizes = len(real.features), len(fake.features)
+        self.used_size = size = min(self.subset_size or min(sizes), *sizes)
         if size <= self.k:
             raise ValueError(f"PRDC needs more than k={self.k} images on each side, got {size}")
         source = generator("prdc")
-        total = torch.zeros(4, dtype=torch.float64)
-        for _ in range(self.draws):
-            total += prdc(pick(real, size, source), pick(fake, size, source), self.k).cpu()
-        return dict(zip(NAMES, total / self.draws, strict=True))
+        draws = 1 if sizes == (size, size) else self.draws
+        total = torch.zeros(4, member.shape[1], dtype=torch.float64, device=member.device)
+        for _ in range(draws):
+            chosen, samples = (pick(count, size, source).to(member.device) for count in sizes)
+            total += prdc(real.features[chosen], fake.features[samples], self.k, member[samples])
+        return dict(zip(NAMES, total / draws, strict=True))
 
 
-def pick(features: Tensor, size: int, source: torch.Generator) -> Tensor:
-    """Choose rows at random; all of them, in order, where `size` is all."""
-    if size == len(features):
-        return features
-    return features[torch.randperm(len(features), generator=source)[:size].to(features.device)]
+def pick(count: int, size: int, source: torch.Generator) -> Tensor:
+    """Choose places in [0, count) at random; all of them, in order, where `size` is all."""
+    return torch.arange(count) if size == count else torch.randperm(count, generator=source)[:size]
 
 
-def prdc(real: Tensor, fake: Tensor, k: int) -> Tensor:
-    """Return precision, recall, density and coverage (4,) float64 of features (N, D) and (M, D)."""
-    radius_real, radius_fake = radii(real, k), radii(fake, k)
-    distance = torch.cdist(real.double(), fake.double())
-    in_real, in_fake = distance < radius_real[:, None], distance < radius_fake[None, :]
-    return torch.stack(
-        [
-            in_real.any(dim=0).double().mean(),
-            in_fake.any(dim=1).double().mean(),
-            in_real.sum(dim=0).double().mean() / k,
-            (distance.min(dim=1).values < radius_real).double().mean(),
-        ]
-    )
+def prdc(real: Tensor, fake: Tensor, k: int, member: Tensor) -> Tensor:
+    """Return precision, recall, density and coverage, (4, R) float64, of R sets of samples against all real images.
+
+    A ball holds its edge in precision and recall, as their paper has it, and not in density and coverage, as the code
+    of theirs has it.
+
+    Args:
+        real: Features (N, D).
+        fake: Features (M, D).
+        k: The neighbour that sets a ball's radius.
+        member: Which samples each set holds, (M, R) bool, more than k each.
+    """
+    radius_real = nearest_others(real, k)[0][:, -1:]
+    radius_fake = radii_in_sets(fake, k, member)
+    widest = radius_fake.max(dim=1).values
+    chosen, count = member.double(), member.sum(dim=0)
+    inside = torch.zeros(2, len(fake), dtype=torch.float64, device=fake.device)
+    recalled, covered = torch.zeros(2, *count.shape, dtype=torch.float64, device=fake.device)
+    for block in Distances(real, fake).blocks():
+        radius = radius_real[block.rows]
+        squared = block.settle(radius)
+        inside[0] += (squared <= radius).any(dim=0)
+        within = squared < radius
+        inside[1] += within.sum(dim=0)
+        covered += (within.float() @ member.float() > 0).sum(dim=0)
+        recalled += held(block.settle(widest), radius_fake, widest).sum(dim=0)
+    precision, density = (inside[0] > 0).double() @ chosen / count, inside[1] @ chosen / (k * count)
+    return torch.stack([precision, recalled / len(real), density, covered / len(real)])
 
 
-def radii(features: Tensor, k: int) -> Tensor:
-    """Return each row's distance (N,) to its k-th nearest other row."""
-    x = features.double()
-    return torch.cdist(x, x).kthvalue(k + 1, dim=1).values
+def radii_in_sets(features: Tensor, k: int, member: Tensor) -> Tensor:
+    """Return each row's squared distance to its k-th nearest other row of the same set, (M, R); -1 outside the set.
+
+    Of a set that is not all, the 8k nearest rows are searched; a random half has k of them but for one row in 10^7.
+    """
+    wanted = min(k if member.all() else 8 * k, len(features) - 1)
+    squared, index = nearest_others(features, wanted)
+    out = []
+    for chosen in member.T:
+        place = (chosen[index].cumsum(dim=1) < k).sum(dim=1, keepdim=True).clamp(max=wanted - 1)
+        out.append(torch.where(chosen, squared.gather(1, place)[:, 0], -1.0))
+    return torch.stack(out, dim=1)
+
+
+def held(squared: Tensor, radius: Tensor, widest: Tensor) -> Tensor:
+    """Return whether each row lies in some ball of each set, (B, R) bool; distances (B, M), radii (M, R) squared."""
+    row, column = (squared <= widest).nonzero(as_tuple=True)
+    out = torch.zeros(len(squared), radius.shape[1], dtype=torch.int32, device=squared.device)
+    for i, j in zip(row.split(PAIRS), column.split(PAIRS), strict=True):
+        out.index_add_(0, i, (squared[i, j, None] <= radius[j]).int())
+    return out > 0

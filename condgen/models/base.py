@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -133,6 +135,16 @@ class GenerativeModel(RecordedModule, ABC):
         with evaluating(self.sampling_net), torch.autocast(self.device.type, enabled=False):
             chunks = range(0, count, self.sample_chunk)
             return torch.cat([self._generate_padded(noise, cond, start) for start in chunks])
+
+    @contextmanager
+    def drafting(self) -> Iterator[None]:
+        """Let `sample` use the raw weights and the sampler's draft: a cheap look at the model as it is trained."""
+        raw, sampler = self.raw, self._sampler
+        self.raw, self._sampler = True, None if sampler is None else sampler.draft()
+        try:
+            yield
+        finally:
+            self.raw, self._sampler = raw, sampler
 
     def _generate_padded(self, noise: Tensor, cond: Condition, start: int) -> Tensor:
         """Generate the chunk that begins at row `start`, repeating its last row up to the fixed size."""

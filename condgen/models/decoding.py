@@ -27,6 +27,10 @@ class DecoderSampler:
         mean = likelihood.mean(params)
         return likelihood.draw(params, RowNoise(z)(*mean.shape[1:])) if self.draw else mean
 
+    def draft(self) -> DecoderSampler:
+        """Return a sampler that shows what z changes alone: the likelihood's mean."""
+        return DecoderSampler()
+
 
 class VAENets(nn.Module):
     """The two nets of a variational autoencoder, each with the condition encoder that it owns."""

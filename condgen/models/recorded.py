@@ -67,18 +67,18 @@ class RecordedModule(L.LightningModule):
         loss = self.train_on(batch)
         self.batches_seen += 1
         self.images_seen += self.num_images(batch)
-        if self._is_logged():
+        if self.is_logged():
             self._log_losses()
         return loss
 
-    def _is_logged(self) -> bool:
+    def is_logged(self) -> bool:
         """Tell whether the last batch was one that the loggers see: the first, and each `log_every_n_steps`-th."""
         interval = cast(Any, self.trainer).log_every_n_steps or 1
         return self.batches_seen == 1 or self.batches_seen % interval == 0
 
     def on_train_end(self) -> None:
         """Log the last losses if that is yet to be done; stop with an error if the weights are not finite."""
-        if not self._is_logged():
+        if not self.is_logged():
             self._log_losses()
         self.check_weights()
 

@@ -39,6 +39,7 @@ class ConvClassifier(nn.Module):
             raise ValueError(f"{halvings} widths need sides divisible by {2**halvings}, got {height}x{width}")
         self.shape: Shape = (channels, height, width)
         self.feature_dim = feature_dim
+        self.settings = {"widths": list(widths), "feature_dim": feature_dim, "dropout": dropout}
         layers: list[nn.Module] = []
         for before, after in pairwise((channels, *widths)):
             layers += [*conv(before, after), *conv(after, after), nn.MaxPool2d(2)]

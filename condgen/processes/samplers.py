@@ -57,6 +57,10 @@ class DiffusionSampler(ABC):
         """Return the guidance scale at a time in [0, 1), the step's number as a share of all."""
         return self.guidance if self.guidance_from <= time < self.guidance_to else min(self.guidance, 1.0)
 
+    def draft(self) -> DiffusionSampler:
+        """Return a sampler that is fast rather than good: few steps, no guidance."""
+        return DPMSolver(steps=min(self.steps, 5))
+
     @abstractmethod
     def __call__(self, denoise: Denoise, x_t: Tensor, process: Diffusion, noise: Noise) -> Tensor:
         """Return x_0, shaped like `x_t`, which is standard normal noise."""

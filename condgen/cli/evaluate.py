@@ -1,0 +1,165 @@
+"""`condgen evaluate`: scores of any images, whoever made them."""
+
+from __future__ import annotations
+
+from argparse import RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from condgen.cli.errors import RunError, UserError, nearest
+from condgen.cli.parser import OneLineParser
+from condgen.cli.sample import moved
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable
+
+    from condgen.data import ImageSource
+    from condgen.metrics import Extractor
+
+N_SAMPLES = 5000
+DESCRIPTION = """\
+Score images as samples of what real images show. REAL and FAKE are each one of:
+  a folder of images, whose class subfolders are labels
+  a .npz or .npy file of uint8 images (N, H, W, C) or (N, C, H, W), with `labels` in a .npz
+  a run's folder, or its .ckpt file: samples are drawn
+  a data config, such as data/mnist.yaml, whose --split is taken"""
+
+
+def parser() -> OneLineParser:
+    """Return the verb's parser."""
+    out = OneLineParser(
+        prog="condgen evaluate",
+        description=DESCRIPTION,
+        epilog="Data configs take further options, such as --data.root FOLDER.",
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    out.add_argument("real", metavar="REAL", help="what is compared with")
+    out.add_argument("fake", metavar="FAKE", help="what is scored")
+    out.add_argument(
+        "--extractor",
+        required=True,
+        metavar="NAME",
+        help="digits, mnist, inception, or a file: a classifier's .safetensors, Inception's .pth",
+    )
+    out.add_argument("--out", metavar="FOLDER", help="write metrics.json there")
+    out.add_argument("--split", default="test", choices=("train", "validation", "test"), help="of data configs")
+    out.add_argument("--resize", type=int, metavar="SIZE", help="resample other sizes, bicubic and antialiased")
+    out.add_argument("--pad", type=int, metavar="SIZE", help="put zeros around smaller images, as MNIST's 28 to 32")
+    out.add_argument("--grey", action="store_true", help="turn colours into grey levels where grey is due")
+    out.add_argument("--on-error", default="fail", choices=("fail", "skip"), help="what to do with damaged image files")
+    out.add_argument("--subset-size", type=int, default=2000, help="images per draw of precision, recall, ...")
+    out.add_argument("--n", type=int, help=f"samples of a run; default {N_SAMPLES}")
+    out.add_argument("--seed", type=int, help="seed of a run's first sample; default 0")
+    out.add_argument("--raw", action="store_true", help="sample with a run's raw weights, not the averaged ones")
+    out.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="package a run may import")
+    out.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
+    return out
+
+
+def run(verb: str, args: list[str]) -> int:
+    """Score, show and write."""
+    words, overrides = split_overrides(args)
+    options = parser().parse_args(words)
+    check_use(options, overrides)
+
+    from condgen.checkpoints import CheckpointError
+    from condgen.data import DamagedImagesError, Fit
+    from condgen.metrics import evaluate
+
+    try:
+        extractor = moved(find_extractor(options.extractor), options.device)
+        fit = Fit(options.resize, options.pad, options.grey)
+        real, fake = (open_source(name, options, overrides) for name in (options.real, options.fake))
+        result = evaluate(real, fake, extractor, fit=fit, subset_size=options.subset_size)
+        report(result, options.out)
+    except (DamagedImagesError, OSError) as error:
+        skip = "; --on-error skip leaves them out" if isinstance(error, DamagedImagesError) else ""
+        raise RunError(f"{error}{skip}") from error
+    except (CheckpointError, ValueError, TypeError) as error:
+        raise UserError(str(error)) from error
+    return 0
+
+
+def split_overrides(args: list[str]) -> tuple[list[str], list[str]]:
+    """Part the verb's own words from data configs' options, `--data.root FOLDER` or `--data.root=FOLDER`."""
+    own: list[str] = []
+    overrides: list[str] = []
+    words = iter(args)
+    for word in words:
+        if not word.startswith("--data."):
+            own.append(word)
+        elif "=" in word:
+            overrides.append(word)
+        else:
+            overrides += [word, next(words, "")]
+    return own, overrides
+
+
+def check_use(options: Namespace, overrides: list[str]) -> None:
+    """Refuse options that would be ignored."""
+    names = options.real, options.fake
+    if overrides and not any(map(is_config, names)):
+        raise UserError(f"evaluate: {overrides[0].partition('=')[0]} is for data configs, and there is none")
+    given = [name for name in ("n", "seed", "raw", "trust") if getattr(options, name) not in (None, False, [])]
+    if given and not any(map(is_run, names)):
+        raise UserError(f"evaluate: --{given[0]} is for samples of a run, and there is no run")
+
+
+def find_extractor(name: str) -> Extractor:
+    """Make an extractor by its name, or by the file of its weights."""
+    from condgen.metrics import ClassifierExtractor, DigitsExtractor, InceptionExtractor, MNISTExtractor
+
+    named: dict[str, Callable[[], Extractor]] = {
+        "digits": DigitsExtractor,
+        "mnist": MNISTExtractor,
+        "inception": InceptionExtractor,
+    }
+    if name.endswith(".safetensors"):
+        return ClassifierExtractor(name)
+    if name.endswith((".pth", ".pt")):
+        return InceptionExtractor(name)
+    if name not in named:
+        raise UserError(f"no extractor {name!r}{nearest(name, named)}; give {', '.join(named)} or a file of weights")
+    return named[name]()
+
+
+def open_source(name: str, options: Namespace, overrides: list[str]) -> ImageSource:
+    """Open what a path names; nothing is decoded or drawn yet."""
+    from condgen.checkpoints import DrawnImages
+    from condgen.cli.data_config import data_module
+    from condgen.data import SplitImages, open_images
+
+    if is_config(name):
+        return SplitImages(data_module(name, overrides), options.split)
+    if is_run(name):
+        seed, n = options.seed or 0, N_SAMPLES if options.n is None else options.n
+        return DrawnImages(name, n, seed, raw=options.raw, device=options.device, trusted=options.trust)
+    return open_images(name, skip_damaged=options.on_error == "skip")
+
+
+def is_config(name: str) -> bool:
+    """Tell whether a name is that of a config."""
+    return Path(name).suffix in (".yaml", ".yml")
+
+
+def is_run(name: str) -> bool:
+    """Tell whether a path is a run's folder or a checkpoint file."""
+    return Path(name).suffix == ".ckpt" or (Path(name) / "checkpoints").is_dir()
+
+
+def report(result: dict[str, Any], out: str | None) -> None:
+    """Show scores and warnings; write all to a folder's `metrics.json`."""
+    from rich.console import Console
+
+    from condgen.callbacks.score_report import add_to_report, score_table
+
+    protocol = result["protocol"]
+    against = f"{protocol['n_real']:,} of {protocol['data']} {protocol['split'] or ''}".rstrip()
+    title = f"{protocol['n_samples']:,} images of {protocol['samples']} against {against}"
+    Console().print(score_table(result["scores"], title))
+    for line in result["warnings"]:
+        print(f"warning: {line}")
+    if out is not None:
+        print(f"scores in {add_to_report(Path(out), result, protocol)}")
