@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 
+from condgen.data.decode import decode
 from condgen.data.loader import ImageSet
 
 
@@ -28,15 +26,15 @@ def read_class_folders(root: Path, split: str, names: Sequence[str], size: tuple
         ValueError: If a class has no pictures, a picture is damaged or has another size, or the zip file is damaged.
     """
     pictures = read_zip(root, split) if root.is_file() else read_folder(root, split)
-    pixels: list[np.ndarray] = []
+    pixels: list[torch.Tensor] = []
     label: list[int] = []
     for number, name in enumerate(names):
         paths = sorted(path for path in pictures if path.startswith(f"{split}/{name}/"))
         if not paths:
             raise ValueError(f"no pictures {split}/{name}/*.jpg in {root}")
-        pixels += [decode(pictures[path], f"{path} in {root}", size) for path in paths]
+        pixels += [decode_sized(pictures[path], f"{path} in {root}", size) for path in paths]
         label += [number] * len(paths)
-    return ImageSet(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous(), {"label": torch.tensor(label)})
+    return ImageSet(torch.stack(pixels), {"label": torch.tensor(label)})
 
 
 def read_folder(root: Path, split: str) -> dict[str, bytes]:
@@ -54,12 +52,9 @@ def read_zip(root: Path, split: str) -> dict[str, bytes]:
         raise ValueError(f"{root} is not a whole zip file: {error}") from error
 
 
-def decode(content: bytes, name: str, size: tuple[int, int]) -> np.ndarray:
-    """Decode one picture to (H, W, 3) uint8; its size is looked at before its pixels are."""
-    try:
-        with Image.open(BytesIO(content), formats=["JPEG"]) as picture:
-            if (picture.height, picture.width) != size:
-                raise ValueError(f"{name} is {picture.height}x{picture.width}, not {size[0]}x{size[1]}")
-            return np.asarray(picture.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{name} is not a whole JPEG: {error}") from error
+def decode_sized(content: bytes, name: str, size: tuple[int, int]) -> torch.Tensor:
+    """Decode one picture to uint8 (3, *size), refusing another size."""
+    pixels = decode(content, channels=3, name=name)
+    if pixels.shape[1:] != size:
+        raise ValueError(f"{name} is {pixels.shape[1]}x{pixels.shape[2]}, not {size[0]}x{size[1]}")
+    return pixels
