@@ -8,6 +8,7 @@ from condgen.data.digits import Digits
 from condgen.data.fit import Fit, FitError
 from condgen.data.folder_images import FolderImages
 from condgen.data.image_folder import ImageFolder
+from condgen.data.image_table import ImageTable
 from condgen.data.images import Images, ImageSet, Part
 from condgen.data.loader import BatchLoader
 from condgen.data.mnist import MNIST
@@ -31,6 +32,7 @@ __all__ = [
     "ImageFolder",
     "ImageSet",
     "ImageSource",
+    "ImageTable",
     "Images",
     "InTurn",
     "LoadedImages",
