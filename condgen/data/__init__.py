@@ -13,8 +13,10 @@ from condgen.data.images import Images, ImageSet, Part
 from condgen.data.loader import BatchLoader
 from condgen.data.mnist import MNIST
 from condgen.data.open_images import open_images
+from condgen.data.paired_folder import PairedFolder
 from condgen.data.sources import DamagedImagesError, ImageSource, LoadedImages, MemoryImages, SplitImages
 from condgen.data.splits import RandomSplit
+from condgen.data.unpaired_folders import UnpairedFolders
 
 __all__ = [
     "CIFAR10",
@@ -37,10 +39,12 @@ __all__ = [
     "InTurn",
     "LoadedImages",
     "MemoryImages",
+    "PairedFolder",
     "Part",
     "RandomAffine",
     "RandomFlip",
     "RandomSplit",
     "SplitImages",
+    "UnpairedFolders",
     "open_images",
 ]
