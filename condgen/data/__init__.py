@@ -7,6 +7,7 @@ from condgen.data.cifar10 import CIFAR10, CIFAR10JPEG
 from condgen.data.digits import Digits
 from condgen.data.fit import Fit, FitError
 from condgen.data.folder_images import FolderImages
+from condgen.data.image_arrays import ImageArrays
 from condgen.data.image_folder import ImageFolder
 from condgen.data.image_table import ImageTable
 from condgen.data.images import Images, ImageSet, Part
@@ -30,6 +31,7 @@ __all__ = [
     "Fit",
     "FitError",
     "FolderImages",
+    "ImageArrays",
     "ImageDataModule",
     "ImageFolder",
     "ImageSet",
