@@ -16,6 +16,7 @@ import torch
 from image_files import check_resume, csv_text, palette, picture, shared_file, write, write_zip
 from PIL import Image
 
+from condgen.cli.data_config import data_module
 from condgen.data import ImageTable, RandomSplit
 from condgen.data.table_rows import read_table
 
@@ -283,8 +284,9 @@ def test_large_tables_are_read_fast(tmp_path: Path) -> None:
 
 def test_flickr8k_is_the_published_one() -> None:
     root = shared_file("FLICKR8K/flickr8k_64.zip")
-    data = ImageTable(str(root.with_name("captions.jsonl")), 64, str(root), caption="captions", split_column="split",
-                      ignore_splits=["extra"])  # fmt: skip
+    table = str(root.with_name("captions.jsonl"))
+    data = data_module("data/flickr8k.yaml", ["--data.root", str(root), "--data.table", table])
+    assert isinstance(data, ImageTable)
     assert [len(data.listing.splits[split]) for split in SPLITS] == [30000, 5000, 5000]
     row = next(row for row in map(json.loads, root.with_name("captions.jsonl").open()) if row["split"] == "test")
     test = data.images("test").take(torch.arange(6))

@@ -14,6 +14,7 @@ import torch
 from image_files import check_resume, palette, picture, shared_file, write, write_zip
 from PIL import Image
 
+from condgen.cli.data_config import data_module
 from condgen.data import PairedFolder, RandomFlip
 
 COUNT = 30
@@ -169,8 +170,8 @@ def test_its_fingerprint_knows_sources_and_directions(tmp_path: Path) -> None:
 
 def test_facades_are_the_published_ones() -> None:
     root = shared_file("FACADES/facades_256.zip")
-    masks = PairedFolder(str(root), 256, "label", "photo", num_classes=12)
-    colours = PairedFolder(str(root), 256, "label", "photo")
+    colours = data_module("data/facades.yaml", ["--data.root", str(root)])
+    masks = data_module("data/facades.yaml", ["--data.root", str(root), "--data.num_classes", "12"])
     assert [len(masks.images(split)) for split in SPLITS] == [400, 100, 106]
     place = torch.tensor([41])
     mask, colour = masks.images("train").take(place), colours.images("train").take(place)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from image_files import check_resume, picture, same, shared_file, stream, write, write_zip
 
+from condgen.cli.data_config import data_module
 from condgen.data import UnpairedFolders
 from condgen.data.unpaired_folders import draw_sources
 from condgen.seeding import generator
@@ -155,7 +156,9 @@ def test_its_fingerprint_is_that_of_the_files(tmp_path: Path) -> None:
 
 
 def test_summer2winter_is_the_published_one() -> None:
-    data = UnpairedFolders(str(shared_file("SUMMER2WINTER/summer2winter_128.zip")), 32)
+    root = shared_file("SUMMER2WINTER/summer2winter_128.zip")
+    data = data_module("data/summer2winter.yaml", ["--data.root", str(root), "--data.image_size", "32"])
+    assert isinstance(data, UnpairedFolders)
     assert data.cond_spec["label"]["names"] == ["summer", "winter"]
     counts = [torch.bincount(data.listing.cond["label"][data.listing.splits[split]]).tolist() for split in SPLITS]
     assert [sum(pair) for pair in zip(*counts[:2], strict=True)] == [1231, 962]
