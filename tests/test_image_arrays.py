@@ -83,6 +83,12 @@ def test_medmnist_files_are_read_as_they_are(tmp_path: Path) -> None:
         assert rows.cond["label"].tolist() == [n % 4 for n in numbers]
 
 
+def test_one_array_serves_all_of_its_splits(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", images=images(), labels=label())
+    data = ImageArrays(str(tmp_path / "a.npz"))
+    assert len({id(data.images(split).whole.array) for split in SPLITS}) == 1  # type: ignore[attr-defined]
+
+
 def test_splits_that_are_not_given_are_cut_out_of_training(tmp_path: Path) -> None:
     arrays = {k: v for k, v in medmnist().items() if not k.startswith("val") and "labels" not in k}
     np.savez(tmp_path / "a.npz", **arrays)

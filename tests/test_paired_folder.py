@@ -136,6 +136,9 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     assert error("name", good, source="drawing") == message
     only = {name: content for name, content in good.items() if name.startswith("test")}
     assert error("only", only) == "there are no training images, but only those for test"
+    side = {"source": None, "target": None, "direction": "left_to_right"}
+    beside = error("beside", {"train/1.png": halves(1), "val/1.png": halves(2), "cover.png": halves(3)}, **side)
+    assert beside == "ROOT has folders train, val, and cover.png beside them"
     for settings in ({"source": None}, {"direction": "left_to_right"}, {"source": "photo"}):
         with pytest.raises(ValueError, match="give either source and target, the names of two folders, or direction"):
             open_pairs(tmp_path, **settings)

@@ -76,6 +76,7 @@ class ImageArrays(ImageDataModule):
         self.path = Path(path)
         self.class_names = class_names
         self.split = split
+        self._opened: dict[str, Any] = {}
 
     @cached_property
     def heads(self) -> dict[str, Head]:
@@ -133,7 +134,9 @@ class ImageArrays(ImageDataModule):
         """Map one split's images."""
         owner: Split = split if split in self.arrays else "train"
         name, _ = self.arrays[owner]
-        array, title = open_arrays(self.path, [name])[name], f"{name} of {self.path}" if name else str(self.path)
+        if name not in self._opened:
+            self._opened |= open_arrays(self.path, [name])
+        array, title = self._opened[name], f"{name} of {self.path}" if name else str(self.path)
         check_levels(array, title)
         cond = {"label": self.label[owner]} if owner in self.label else {}
         rows = ArrayRows(array, channels_last(array.shape, title), cond)

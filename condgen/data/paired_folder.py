@@ -90,7 +90,7 @@ class PairedFolder(StoredDataModule):
         store, places = open_images_in(self.root)
         names = inner_names([store.names[place] for place in places])
         if self.folders is None:
-            words, sources, targets = given_splits(names)[0], places, places
+            words, sources, targets = splits_only(names, self.root), places, places
         else:
             words, rows = pair_up(names, *self.folders, self.root)
             sources, targets = ([places[pair[side]] for pair in rows] for side in (0, 1))
@@ -100,6 +100,19 @@ class PairedFolder(StoredDataModule):
         }
         strata = torch.zeros(len(words), dtype=torch.int64)
         return Listing(columns, {}, self.split.complete(named_rows(words), strata))
+
+
+def splits_only(names: list[str], root: Path) -> list[str]:
+    """Return the word for each picture's split; all are `train` where none is given.
+
+    Raises:
+        ValueError: If some lie in folders of splits, and others do not.
+    """
+    words, inner = given_splits(names)
+    if inner == names and (given := {name.split("/")[0] for name in names if split_of(name.split("/")[0])}):
+        other = next(name for name in names if name.split("/")[0] not in given)
+        raise ValueError(f"{root} has folders {', '.join(sorted(given))}, and {other} beside them")
+    return words
 
 
 def pair_up(names: list[str], source: str, target: str, root: Path) -> tuple[list[str], list[tuple[int, int]]]:
