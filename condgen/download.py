@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from hashlib import new as new_hash
 from http import HTTPStatus
 from http.client import HTTPException, IncompleteRead
 from pathlib import Path
-from secrets import token_hex
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
+
+from condgen.whole import whole_file
 
 TIMEOUT = 30.0
 """Seconds without a byte."""
@@ -41,7 +41,7 @@ def download(
     md5: str | None = None,
     retries: int = 3,
 ) -> Path:
-    """Download a file, over one that is there, through a `.part` file beside it that no other process shares.
+    """Download a file, over one that is there, and let it be seen only when it is whole and checked.
 
     Args:
         url: Its address: http, https or file.
@@ -72,38 +72,23 @@ def download(
 
 
 def _try(url: str, path: Path, size: int | None, due: dict[str, str]) -> Path:
-    part = path.with_name(f".{path.name}.{token_hex(8)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _write(url, part, path.name, size, due)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:  # what goes wrong on the other side is a _FailedError
-        raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
-    return path
-
-
-def _write(url: str, part: Path, name: str, size: int | None, due: dict[str, str]) -> None:
-    """Write to `part` what comes, and check it."""
+    """Write what comes, and check it; an OSError is one of writing."""
     hashes = {kind: new_hash(kind, usedforsecurity=False) for kind in due}
-    count = 0
-    with part.open("xb") as file:
+    other, count = f"{url} is not the {path.name} that is due", 0
+    with whole_file(path) as file:
         for block in _blocks(url):
             count += len(block)
             if size is not None and count > size:
-                raise ValueError(f"{url} is not the {name} that is due: it has more than {size:,} bytes")
+                raise ValueError(f"{other}: it has more than {size:,} bytes")
             file.write(block)
             for running in hashes.values():
                 running.update(block)
         if size is not None and count < size:
-            raise ValueError(f"{url} is not the {name} that is due: it has {count:,} bytes, not {size:,}")
+            raise ValueError(f"{other}: it has {count:,} bytes, not {size:,}")
         for kind, running in hashes.items():
             if (found := running.hexdigest()) != due[kind]:
-                raise ValueError(f"{url} is not the {name} that is due: its {LABELS[kind]} is {found}, not {due[kind]}")
-        file.flush()
-        os.fsync(file.fileno())
+                raise ValueError(f"{other}: its {LABELS[kind]} is {found}, not {due[kind]}")
+    return path
 
 
 def _blocks(url: str) -> Iterator[bytes]:
