@@ -1,4 +1,4 @@
-"""Extractors: the published Inception, any module, and one's own classifier."""
+"""Extractors: the published Inception, and one's own classifier."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from safetensors.torch import save_file
-from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from condgen.callbacks import ExportClassifier
 from condgen.data import Digits
-from condgen.metrics import ClassifierExtractor, DigitsExtractor, Evaluator, InceptionExtractor, ModuleExtractor
+from condgen.metrics import ClassifierExtractor, DigitsExtractor, Evaluator, InceptionExtractor
 from condgen.metrics.inception import CANONICAL_SHA256, find_weights
 from condgen.metrics.weights_file import download_weights
 from condgen.models import Classifier
@@ -128,45 +126,6 @@ def test_without_network_the_way_out_is_said(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(ValueError, match=r"cannot be reached.*get http.*SHA-256 abc.*weights_path.*DigitsExtractor"):
         find_weights("http://127.0.0.1:9/weights.pth", "abc")
-
-
-def test_any_module_is_an_extractor_but_never_with_random_weights(tmp_path: Path, digits: Digits) -> None:
-    pooled = ModuleExtractor(nn.Sequential(nn.AvgPool2d(2), nn.Flatten()), "pooled", (1, 8, 8))
-    images = digits.images("test")
-    evaluator = Evaluator(pooled)
-    real, fake = (
-        evaluator.extract(images.pixels[rows], images.cond["label"][rows]) for rows in (slice(180), slice(180, 360))
-    )
-    scores = evaluator.score(real, fake).scores
-    assert list(scores) == [
-        "fd_pooled", "intra_fd_pooled", "kid_pooled", "precision", "recall", "density", "coverage", "diversity"
-    ]  # fmt: skip
-    assert pooled.feature_dim == 16
-
-    def linear() -> nn.Module:
-        return nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
-
-    with pytest.raises(ValueError, match="'mine' has parameters but no weights_path"):
-        ModuleExtractor(linear(), "mine", (1, 8, 8))
-    trained = linear()
-    save_file(trained.state_dict(), tmp_path / "mine.safetensors")
-    torch.save(trained.state_dict(), tmp_path / "mine.pth")
-    one, two = (
-        ModuleExtractor(linear(), "mine", (1, 8, 8), str(tmp_path / f"mine.{ending}"))
-        for ending in ("safetensors", "pth")
-    )
-    assert one.sha256 == two.sha256 != pooled.sha256
-    assert torch.allclose(one(images.pixels[:3]), trained(images.pixels[:3].float() / 127.5 - 1), atol=1e-6)
-    with pytest.raises(ValueError, match=r"must return features \(N, D\), got \(2, 1, 4, 4\)"):
-        ModuleExtractor(nn.AvgPool2d(2), "map", (1, 8, 8))
-    with pytest.raises(ValueError, match=r"mine.pth holds no weights of Linear"):
-        ModuleExtractor(nn.Linear(2, 2), "other", (1, 8, 8), str(tmp_path / "mine.pth"))
-    with pytest.raises(TypeError, match="uint8"):
-        one(torch.zeros(1, 1, 8, 8))
-    with pytest.raises(ValueError, match=r"\(N, 1, 8, 8\)"):
-        one(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
-    with pytest.raises(TypeError, match="has no classes"):
-        one.logits(torch.zeros(1, 5))
 
 
 def test_fit_leaves_a_classifier_that_judges(make_trainer: Callable[..., L.Trainer], tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def evaluate(
 
 def to_device(extractor: Extractor, features: Tensor, label: Tensor | None) -> Features:
     """Move features and labels to where the extractor is."""
-    device = next(extractor.parameters(), features).device
+    device = extractor.device
     return Features(features.to(device), None if label is None else label.to(device))
 
 
