@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,14 +14,25 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from conftest import same_weights, small_cgan
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from condgen.callbacks import ExportClassifier
-from condgen.data import Digits
-from condgen.metrics import ClassifierExtractor, DigitsExtractor, Evaluator, InceptionExtractor
+from condgen.callbacks import EvaluateSamples, ExportClassifier
+from condgen.data import Digits, ImageSet, MemoryImages
+from condgen.data.base import Split
+from condgen.metrics import (
+    ClassifierExtractor,
+    DigitsExtractor,
+    Evaluator,
+    Extractor,
+    InceptionExtractor,
+    evaluate,
+)
+from condgen.metrics.extractors import WEIGHTS, save_classifier
 from condgen.metrics.inception import CANONICAL_SHA256, find_weights
 from condgen.metrics.weights_file import download_weights
 from condgen.models import Classifier
+from condgen.nets import ConvClassifier
 
 
 @pytest.fixture(scope="module")
@@ -131,12 +143,132 @@ def test_without_network_the_way_out_is_said(tmp_path: Path, monkeypatch: pytest
 def test_fit_leaves_a_classifier_that_judges(make_trainer: Callable[..., L.Trainer], tmp_path: Path) -> None:
     data = Digits()
     model = Classifier(data.image_shape, data.cond_spec)
-    make_trainer(max_steps=150, callbacks=[ExportClassifier()], limit_val_batches=1.0).fit(model, data)
+    trainer = make_trainer(
+        max_steps=150, callbacks=[ExportClassifier()], limit_val_batches=1.0, val_check_interval=20,
+        check_val_every_n_epoch=None
+    )  # fmt: skip
+    trainer.fit(model, data)
     extractor = ClassifierExtractor(str(tmp_path / "classifier.safetensors"))
-    images = data.images("test")
-    evaluator = Evaluator(extractor)
-    features = evaluator.extract(images.pixels, images.cond["label"])
-    assert evaluator.score(features, features).scores["label_accuracy"].value > 0.9
+    evaluator, card = Evaluator(extractor), extractor.card
+    for split in ("validation", "test"):
+        images = data.images(split)
+        features = evaluator.extract(images.pixels, images.cond["label"])
+        measured = evaluator.score(features, features).scores["label_accuracy"].value
+        assert card[f"{split}_accuracy"] == pytest.approx(measured, abs=1e-6)
+        assert measured > 0.9
     assert extractor.name.startswith("digits_")
     assert extractor.name != DigitsExtractor().name
-    assert extractor.card["validation_accuracy"] > 0.9
+    assert extractor.class_names == card["classes"] == DigitsExtractor.class_names
+    assert card["images_seen"] == model.images_seen == 150 * 64
+    assert same_weights(extractor.net, model.net)
+    assert [path.name for path in tmp_path.iterdir()] == ["classifier.safetensors"]
+
+
+def test_a_split_that_cannot_be_read_costs_no_weights(
+    make_trainer: Callable[..., L.Trainer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class NoTest(Digits):
+        def load(self, split: Split) -> ImageSet:
+            if split == "test":
+                raise FileNotFoundError("no test images")
+            return super().load(split)
+
+    data = NoTest()
+    make_trainer(max_steps=1, callbacks=[ExportClassifier()]).fit(Classifier(data.image_shape, data.cond_spec), data)
+    card = ClassifierExtractor(str(tmp_path / "classifier.safetensors")).card
+    assert card["test_accuracy"] is None
+    assert 0 <= card["validation_accuracy"] <= 1
+    assert "warning: no test accuracy: no test images" in capsys.readouterr().out
+
+
+def test_a_classifier_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, path = ConvClassifier((1, 8, 8), 2), tmp_path / "new" / "x.safetensors"
+    card = {"name": "x", "image_shape": net.shape, "num_classes": 2, "net": net.settings}
+    save_classifier(net, path, card)
+    before = path.read_bytes()
+
+    def cut(*_: Any) -> None:
+        raise OSError("disk full")
+
+    other = ConvClassifier((1, 8, 8), 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", cut)
+        with pytest.raises(OSError, match="disk full"):
+            save_classifier(other, path, card)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert path.read_bytes() == before
+    save_classifier(net, path, card | {"num_classes": 3})
+    with pytest.raises(ValueError, match=r"size mismatch for head.weight: .*\[2, 128\].*\[3, 128\]") as error:
+        ClassifierExtractor(str(path))
+    assert "\n" not in str(error.value)
+
+
+# ---------------------------------------------------------------------- whose classes they are
+
+
+class Renamed(ClassifierExtractor):
+    """The digits' classifier, as if its classes had other names and another order."""
+
+    def __init__(self, names: list[str], order: list[int]) -> None:
+        super().__init__(str(WEIGHTS / "digits.safetensors"))
+        self.order = order
+        self.class_names = [names[place] for place in order]
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        return super().logits(features)[:, self.order]
+
+
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+DIGIT_NAMES = [str(digit) for digit in range(10)]
+SHUFFLED = [3, 1, 4, 0, 5, 9, 2, 6, 8, 7]
+
+
+def scored(extractor: Extractor, names: list[str] | None, digits: Digits) -> dict[str, Any]:
+    images = digits.images("test").take(torch.arange(100))
+    side = MemoryImages(images.pixels, images.cond["label"], names)
+    return evaluate(side, side, extractor, subset_size=50)
+
+
+def test_classes_are_matched_by_name(digits: Digits) -> None:
+    plain, renamed = (scored(Renamed(DIGIT_NAMES, order), DIGIT_NAMES, digits) for order in (range(10), SHUFFLED))
+    assert plain["scores"]["label_accuracy"]["value"] > 0.9
+    for part in ("label_accuracy", "confusion"):
+        assert renamed["per_class"][part] == plain["per_class"][part]
+    assert renamed["warnings"] == plain["warnings"]
+
+
+def test_accuracy_on_another_set_s_classes_is_left_out(digits: Digits) -> None:
+    result = scored(Renamed(WORDS, list(range(10))), DIGIT_NAMES, digits)
+    assert "label_accuracy" not in result["scores"]
+    assert "fd_digits" in result["scores"]
+    line = "label_accuracy is left out: the extractor knows the classes zero, one, two, three, four, five, six, seven, "
+    assert result["warnings"][0].startswith(line)
+    assert result["warnings"][0].endswith("and the images 0, 1, 2, 3, 4, 5, 6, 7, 8, 9")
+
+
+def test_numbers_of_classes_are_taken_as_places_and_that_is_said(digits: Digits) -> None:
+    numbered, named = (scored(Renamed(names, list(range(10))), None, digits) for names in (WORDS, DIGIT_NAMES))
+    assert numbered["scores"]["label_accuracy"] == named["scores"]["label_accuracy"]
+    assert numbered["warnings"][0].startswith("label_accuracy takes numbers of classes as places among the extractor's")
+    assert not any("label_accuracy" in line for line in named["warnings"])
+
+
+def test_the_callback_leaves_other_classes_out_too(
+    make_trainer: Callable[..., L.Trainer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Digits()
+    data.cond_spec = {"label": {"names": WORDS}}
+    model = small_cgan(data, sample_chunk=60)
+
+    def result(names: list[str], order: list[int]) -> dict[str, Any]:
+        callback = EvaluateSamples(Renamed(names, order), n_samples=60, subset_size=30)
+        make_trainer(callbacks=[callback]).test(model, data, verbose=False)
+        assert callback.result is not None
+        return callback.result
+
+    plain, mapped = result(WORDS, list(range(10))), result(WORDS, SHUFFLED)
+    assert mapped["scores"]["label_accuracy"] == plain["scores"]["label_accuracy"]
+    other = result(DIGIT_NAMES, list(range(10)))
+    assert "label_accuracy" not in other["scores"]
+    assert other["warnings"][0].startswith("label_accuracy is left out: ")
+    assert "warning: label_accuracy is left out: " in capsys.readouterr().out

@@ -160,7 +160,7 @@ class EvaluateSamples(L.Callback):
         self.result = {
             "scores": score_rows(scores, floors),
             "per_class": self._per_class(model, evaluation),
-            "warnings": evaluation.warnings,
+            "warnings": [*real.warnings, *evaluation.warnings],
             "cost": self._cost(real.trainer, model, samples),
             "protocol": protocol,
         }
@@ -170,7 +170,7 @@ class EvaluateSamples(L.Callback):
         add_to_report(folder, self.result, shared_protocol(real.trainer, model, split))
         title = f"{self.n_samples} samples against {protocol['n_real']} {split} images"
         Console().print(score_table(self.result["scores"], title))
-        for line in evaluation.warnings:
+        for line in self.result["warnings"]:
             print(f"warning: {line}")
 
     def _floors(self, real: RealImages, split: EvaluationSplit) -> dict[str, dict[str, float]]:

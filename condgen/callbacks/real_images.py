@@ -24,7 +24,8 @@ MOST = 50_000
 class RealImages:
     """Features of the splits of a trainer's data, shared out over its processes, and the floors of scores.
 
-    Both are kept on disk by the content that they were made from: a second evaluation reads no real image.
+    Both are kept on disk by the content that they were made from: a second evaluation reads no real image. What a
+    reader must know of how the evaluator's classes fit the data's stands in `warnings`.
     """
 
     def __init__(self, evaluator: Evaluator, trainer: L.Trainer) -> None:
@@ -35,6 +36,8 @@ class RealImages:
         self.trainer = trainer
         self.data = data
         self.cache = FeatureCache()
+        names = data.cond_spec.get("label", {}).get("names")
+        self.warnings = [] if names is None else evaluator.match_classes(names)
         self._whole: dict[str, Features] = {}
 
     @property
@@ -110,7 +113,8 @@ class RealImages:
         def measure() -> dict[str, Any]:
             return floors([score(places) for places in floor_draws(len(self._all("train").features), n, draws)])
 
-        return self.kept_scores(measure, split, n=n, draws=draws, protocol=self.evaluator.protocol)
+        settings = {"protocol": self.evaluator.protocol, "scores": self.evaluator.score_names}
+        return self.kept_scores(measure, split, n=n, draws=draws, **settings)
 
     def kept_scores(self, measure: Callable[[], dict[str, Any]], split: Split, **settings: Any) -> dict[str, Any]:
         """Return scores of training images against a split that are kept on disk, or measured and kept from now on.

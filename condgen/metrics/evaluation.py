@@ -12,12 +12,11 @@ from torch import Tensor
 from condgen import __version__
 from condgen.data import Fit, ImageSource, LoadedImages, SplitImages
 from condgen.metrics.base import Features
-from condgen.metrics.classification import LabelAccuracy
 from condgen.metrics.evaluator import Evaluator, score_rows
 from condgen.metrics.extractors import Extractor
 from condgen.metrics.feature_cache import FeatureCache
 from condgen.metrics.floors import FLOOR_DRAWS, Floor, floor_draws, floors
-from condgen.metrics.shared_classes import Labelled, SharedClasses, share_classes
+from condgen.metrics.shared_classes import Labelled, share_classes
 from condgen.metrics.source_features import due_shape, extract, source_features
 
 MODEL = ("model", "ema", "sampler", "checkpoint", "weights_sha256", "run_seed", "images_seen", "classes", "seeds")
@@ -58,7 +57,10 @@ def evaluate(
         Labelled(real.name, truth.label, real.class_names), Labelled(fake.name, samples.label, fake.class_names)
     )
     warnings = [f"left out: {side.damage()}" for side in (real, fake) if side.damaged]
-    warnings += classes.warnings + drop_label_accuracy(evaluator, classes)
+    warnings += classes.warnings
+    if classes.fake is not None:
+        numbered = real.class_names is None and fake.class_names is None
+        warnings += evaluator.match_classes(classes.names, numbered=numbered)
     by_class = classes.fake is not None and not classes.warnings
     truth = to_device(extractor, truth.features, classes.real if by_class else None)
     samples = to_device(extractor, samples.features, classes.fake)
@@ -103,21 +105,17 @@ def protocol(real: ImageSource, fake: ImageSource) -> dict[str, Any]:
     }
 
 
-def drop_label_accuracy(evaluator: Evaluator, classes: SharedClasses) -> list[str]:
-    """Leave label accuracy out where the extractor's classes cannot be those of the images; say so."""
-    count = evaluator.extractor.num_classes
-    if not evaluator.extractor.label_classes or classes.fake is None or len(classes.names) == count:
-        return []
-    evaluator.metrics = [metric for metric in evaluator.metrics if not isinstance(metric, LabelAccuracy)]
-    return [f"label_accuracy is left out: the extractor knows {count} classes, and the images {len(classes.names)}"]
-
-
 def measure_floors(real: ImageSource, truth: Features, n: int, evaluator: Evaluator) -> dict[str, Floor]:
     """Score n random training images in place of samples, or look up what `condgen test` found for as many."""
     if not isinstance(real, SplitImages) or real.split == "train":
         return {}
     train, cache = SplitImages(real.module, "train"), FeatureCache()
-    settings: dict[str, Any] = {"n": n, "draws": FLOOR_DRAWS, "protocol": evaluator.protocol}
+    settings: dict[str, Any] = {
+        "n": n,
+        "draws": FLOOR_DRAWS,
+        "protocol": evaluator.protocol,
+        "scores": evaluator.score_names,
+    }
     if truth.label is None:
         settings["by_class"] = False
     key = cache.key(images=[train.fingerprint, real.fingerprint], condgen=__version__, **settings)
