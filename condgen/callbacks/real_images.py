@@ -14,11 +14,9 @@ from condgen.data import ImageDataModule
 from condgen.data.base import Split
 from condgen.metrics import Evaluator, FeatureCache, Features
 from condgen.metrics.floors import Floor, floor_draws, floors
-from condgen.seeding import generator, share
+from condgen.metrics.memorisation import MOST, training_images
+from condgen.seeding import share
 from condgen.types import Condition
-
-MOST = 50_000
-"""Training images whose features are kept, at most."""
 
 
 class RealImages:
@@ -70,7 +68,7 @@ class RealImages:
 
     def _make(self, split: Split, most: int | None, key: str) -> Features:
         images = self.data.images(split)
-        chosen = torch.randperm(len(images), generator=generator("training images"))[:most].sort().values
+        chosen = training_images(len(images)) if split == "train" else torch.arange(len(images))
         mine = images.take(chosen[self._places(len(chosen))])
         features, label = self.extract(mine.pixels, mine.cond)
         whole = Features(self.gather(features).cpu(), None if label is None else self.gather(label).cpu())
