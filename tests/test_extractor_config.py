@@ -133,7 +133,7 @@ def shell(*args: str) -> str:
 def test_train_your_own_classifier_and_judge_by_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The commands of experiments/extractors/README.md, on a few batches."""
     few = ["-c", "data/digits.yaml", "--trainer.accelerator", "cpu", "--trainer.max_steps"]
-    assert main(["fit", "-c", "model/classifier.yaml", *few, "150", "--name", "classifier"]) == 0
+    assert main(["fit", "-c", "model/classifier.yaml", *few, "60", "--name", "classifier"]) == 0
     said = capsys.readouterr().out
     (path,) = (str(path.relative_to(home)) for path in home.glob("runs/classifier/*/classifier.safetensors"))
     assert f"--evaluation.extractor condgen.metrics.ClassifierExtractor --evaluation.extractor.path {path}" in said

@@ -44,11 +44,9 @@ class ExportClassifier(L.Callback):
             **held_out_accuracy(net.to(pl_module.device), data),
         }
         save_classifier(net, path, card)
-        extractor = ClassifierExtractor(str(path))
         print(
             f"extractor    {path}: --evaluation.extractor condgen.metrics.ClassifierExtractor "
-            f"--evaluation.extractor.path {path} gives fd_{extractor.name}; accuracy "
-            + ", ".join(f"{card[f'{split}_accuracy']} ({split})" for split in HELD_OUT)
+            f"--evaluation.extractor.path {path} gives fd_{ClassifierExtractor(str(path)).name}"
         )
 
 
