@@ -65,10 +65,9 @@ def classification_accuracy_score(
         seed_torch(derive("cas", seed), device)
         classifier = net(shape, num_classes).to(device)
         fit(classifier, images, label.long().to(device), epochs, seed)
-    share = accuracy(classifier, real_images, real_label)
-    count = torch.tensor(len(real_images))
-    low, high = wilson_interval(share * count, count)
-    return Score(share, "higher", float(low), float(high))
+    right, count = hits(classifier, real_images, real_label), len(real_images)
+    low, high = wilson_interval(torch.tensor(right), torch.tensor(count))
+    return Score(right / count, "higher", float(low), float(high))
 
 
 def fit(classifier: nn.Module, pixels: Tensor, label: Tensor, epochs: int, seed: int) -> None:
@@ -88,8 +87,8 @@ def fit(classifier: nn.Module, pixels: Tensor, label: Tensor, epochs: int, seed:
 
 
 @torch.no_grad()
-def accuracy(classifier: nn.Module, pixels: Tensor, label: Tensor, chunk: int = 512) -> float:
-    """Return the share of uint8 images (N, C, H, W) that a classifier assigns to their class."""
+def hits(classifier: nn.Module, pixels: Tensor, label: Tensor, chunk: int = 512) -> int:
+    """Count the uint8 images (N, C, H, W) that a classifier assigns to their class."""
     classifier.eval()
     answers = torch.cat([classifier(to_model_range(part)).argmax(dim=1) for part in pixels.split(chunk)])
-    return int((answers == label.to(answers.device)).sum()) / len(label)
+    return int((answers == label.to(answers.device)).sum())
