@@ -10,6 +10,7 @@ from condgen.data.folder_images import FolderImages
 from condgen.data.loader import BatchLoader, ImageSet
 from condgen.data.mnist import MNIST
 from condgen.data.open_images import open_images
+from condgen.data.shapes import Shapes, ShapesImages
 from condgen.data.sources import DamagedImagesError, ImageSource, LoadedImages, MemoryImages, SplitImages
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "MemoryImages",
     "RandomAffine",
     "RandomFlip",
+    "Shapes",
+    "ShapesImages",
     "SplitImages",
     "open_images",
 ]
