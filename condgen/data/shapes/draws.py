@@ -42,11 +42,9 @@ class Scenes(NamedTuple):
 
 def uniforms(key: int, index: Tensor) -> Uniforms:
     """Draw (N, DRAWS) numbers in [0, 1), row i from (key, index[i]) alone (SplitMix64, Steele et al. 2014)."""
-    place = index.numpy().astype(np.uint64)[:, None] * np.uint64(DRAWS)
-    counter = place + np.arange(1, DRAWS + 1, dtype=np.uint64)
-    z: NDArray[np.uint64] = np.array([[key]], dtype=np.uint64) + counter * np.uint64(
-        0x9E3779B97F4A7C15
-    )  # all modulo 2^64
+    counter = index.unsqueeze(1) * DRAWS + torch.arange(1, DRAWS + 1)
+    z: NDArray[np.uint64] = counter.numpy().astype(np.uint64)
+    z = z * np.uint64(0x9E3779B97F4A7C15) + np.array([[key]], dtype=np.uint64)  # all modulo 2^64
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     z = z ^ (z >> np.uint64(31))
