@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from condgen.data.shapes.facts import PALETTE, SHAPES, SIZES, UNKNOWN, Facts
-from condgen.data.shapes.geometry import coverage
+from condgen.data.shapes.geometry import block_length, coverage
 
 LEAST_CONTRAST = 40.0
 """Distance from the background, in RGB levels, below which nothing is an object."""
@@ -18,11 +19,15 @@ LEVEL = 0.35
 """Least contrast of an object's core, over the greatest in its picture; faint colours reach 0.45, narrow gaps less."""
 LEAST_AREA = 0.25
 """Of the smallest size; what covers less is dirt."""
-LEAST_FIT = 0.6
+LEAST_FIT = 0.75
 """Overlap with the best of the four shapes, as intersection over union, below which it is none of them."""
-FARTHEST_COLOUR = 90.0
-"""RGB distance from the nearest colour of the palette beyond which it is none of them."""
-BLOCK = 256
+FARTHEST_COLOUR = 60.0
+"""RGB distance from the nearest colour of the palette, faded or not, beyond which it is none of them."""
+FADED, WHOLE = 0.55, 0.92
+"""Share of a colour's contrast with the background that still has its name; and that objects of that name have
+somewhere inside, unless they are blurred."""
+SOFTER = 3
+"""Times that drawn shapes are blurred by half a pixel (standard deviation), to be compared with blurred ones."""
 
 
 class Measured(NamedTuple):
@@ -50,7 +55,7 @@ def measure(images: Tensor, n_objects: int = 1) -> Measured:
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
         raise ValueError(f"images must be (N, 3, S, S) uint8, got {tuple(images.shape)} {images.dtype}")
-    parts = [measure_block(block.cpu(), n_objects) for block in images.split(BLOCK)]
+    parts = [measure_block(block.cpu(), n_objects) for block in images.split(block_length(images.shape[-1]))]
     facts = Facts(*(torch.cat(values) for values in zip(*(part.facts for part in parts), strict=True)))
     return Measured(facts, torch.cat([part.number for part in parts]), torch.cat([part.mask for part in parts]))
 
@@ -127,7 +132,7 @@ def describe(contrast: Tensor, background: Tensor, region: Tensor) -> tuple[Fact
     """
     own = contrast * region.unsqueeze(1)
     weight = own.square().sum(1, keepdim=True).square()
-    colour = (own * weight).sum((2, 3)) / weight.sum((2, 3))
+    name, colour = nearest_colour((own * weight).sum((2, 3)) / weight.sum((2, 3)), background)
     unit = colour / colour.square().sum(1, keepdim=True)
     part = (own * unit.view(-1, 3, 1, 1)).sum(1).clamp_(0, 1)
     area = part.sum((1, 2))
@@ -135,23 +140,46 @@ def describe(contrast: Tensor, background: Tensor, region: Tensor) -> tuple[Fact
     pixel = (torch.arange(side) + 0.5) / side
     x, y = (part.sum(1) @ pixel) / area, (part.sum(2) @ pixel) / area
     size = area.sqrt() / side
-    facts = Facts(nearest_shape(part, x, y, size), nearest_colour(background + colour), size, x, y)
-    return facts, part.nan_to_num_(0.0)
+    return Facts(nearest_shape(part, x, y, size), name, size, x, y), part.nan_to_num_(0.0)
 
 
-def nearest_colour(rgb: Tensor) -> Tensor:
-    """Name colours (N, 3): (N,) int64."""
-    distance, name = torch.cdist(rgb, torch.tensor(PALETTE, dtype=torch.float32)).min(1)
-    return torch.where(distance <= FARTHEST_COLOUR, name, UNKNOWN)
+def nearest_colour(core: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
+    """Name the colours (N, 3) of cores, as differences from the background (N, 3), and undo what blur took of them.
+
+    Returns:
+        Names (N,) int64; and the differences of the whole colours, which small blurred objects reach nowhere.
+    """
+    axes = torch.tensor(PALETTE, dtype=torch.float32) - background.unsqueeze(1)
+    share = (core.unsqueeze(1) * axes).sum(2) / axes.square().sum(2)
+    faded = share.clamp(FADED, 1).unsqueeze(2) * axes
+    distance, name = (core.unsqueeze(1) - faded).square().sum(2).sqrt().min(1)
+    known = distance <= FARTHEST_COLOUR
+    lost = (WHOLE / share.gather(1, name.unsqueeze(1)).squeeze(1)).clamp(1, WHOLE / FADED)
+    return torch.where(known, name, UNKNOWN), core * torch.where(known, lost, 1.0).unsqueeze(1)
 
 
 def nearest_shape(part: Tensor, x: Tensor, y: Tensor, size: Tensor) -> Tensor:
-    """Name shapes by drawing each of the four at the same place and as large."""
+    """Name shapes by drawing each of the four at the same place and as large, sharp and blurred: (N,) int64."""
     known = torch.isfinite(x) & torch.isfinite(y) & (size > 0)
     x, y, size = (torch.where(known, value, 0.5) for value in (x, y, size))
     fits = []
     for place in range(len(SHAPES)):
         drawn = coverage(torch.full_like(x, place, dtype=torch.int64), x, y, size, part.shape[-1])
-        fits.append(torch.minimum(part, drawn).sum((1, 2)) / torch.maximum(part, drawn).sum((1, 2)))
-    fit, name = torch.stack(fits, dim=1).max(1)
+        fits.append(torch.stack([overlap(part, soft) for soft in softened(drawn)]).amax(0))
+    fit, name = torch.stack(fits).max(0)
     return torch.where(known & (fit >= LEAST_FIT), name, UNKNOWN)
+
+
+def overlap(a: Tensor, b: Tensor) -> Tensor:
+    """Return intersection over union of what is covered (N, H, W) in part: (N,) in [0, 1]."""
+    return torch.minimum(a, b).sum((1, 2)) / torch.maximum(a, b).sum((1, 2))
+
+
+def softened(drawn: Tensor) -> Iterator[Tensor]:
+    """Yield pictures (N, H, W) as they are, then blurred again and again by the kernel (1/8, 3/4, 1/8)."""
+    yield drawn
+    for _ in range(SOFTER):
+        frame = F.pad(drawn, (1, 1, 1, 1))
+        rows = 0.125 * (frame[:, :-2] + frame[:, 2:]) + 0.75 * frame[:, 1:-1]
+        drawn = 0.125 * (rows[:, :, :-2] + rows[:, :, 2:]) + 0.75 * rows[:, :, 1:-1]
+        yield drawn

@@ -18,6 +18,14 @@ SIDE = 2 / 3**0.25
 ARM = sqrt(5) / 10
 """Half the width of a cross's arms; it reaches three times as far."""
 
+BLOCK = 2**17
+"""Pixels that are worked on at once, so that they stay in the processor's cache."""
+
+
+def block_length(side: int) -> int:
+    """Return how many pictures to work on at once."""
+    return max(1, BLOCK // side**2)
+
 
 def extents() -> NDArray[np.float64]:
     """How far the shapes of size 1 reach left, right, up and down, (4, 4) in the order of SHAPES."""

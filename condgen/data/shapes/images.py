@@ -15,6 +15,7 @@ from condgen.data.shapes.attributes import attributes_spec, to_attributes
 from condgen.data.shapes.captions import encode, say
 from condgen.data.shapes.draws import WORDS, Scenes, Uniforms, draw_scenes, uniforms
 from condgen.data.shapes.facts import SHAPES
+from condgen.data.shapes.geometry import block_length
 from condgen.data.shapes.words import MAX_LENGTH
 from condgen.seeding import derive
 from condgen.types import CondSpec, Shape
@@ -23,8 +24,6 @@ Source = Literal["edges", "sketch"]
 CONDITIONS = ("label", "attributes", "text", "mask", "source", "low_res")
 FACTOR = 4
 """By which low resolution is lower."""
-BLOCK = 256
-"""Pictures that are drawn at once, so that they stay in the processor's cache."""
 
 
 def spec(conditions: Sequence[str], n_objects: int, source: Source) -> CondSpec:
@@ -99,7 +98,7 @@ class ShapesImages:
         """Draw the pictures at `index` (M,) int64, with their conditions."""
         if len(index) and not 0 <= int(index.min()) <= int(index.max()) < self.count:
             raise IndexError(f"places must be in [0, {self.count - 1}], got {int(index.min())} to {int(index.max())}")
-        blocks = [self._draw(block) for block in index.split(BLOCK)]
+        blocks = [self._draw(block) for block in index.split(block_length(self.image_shape[1]))]
         cond = {key: torch.cat([block.cond[key] for block in blocks]) for key in self.cond_spec}
         return ImageSet(torch.cat([block.pixels for block in blocks]), cond)
 
