@@ -20,36 +20,35 @@ def cover(scenes: Scenes, side: int, inset: float = 0.0) -> Tensor:
     return coverage(shape, x, y, size, side, inset).view(*scenes.facts.shape.shape, side, side)
 
 
-def paint(covers: Tensor, colours: Tensor, background: Tensor) -> Tensor:
+def paint(layers: list[tuple[Tensor, Tensor]], background: Tensor) -> Tensor:
     """Lay objects that do not overlap on a background.
 
     Args:
-        covers: (N, K, H, W) in [0, 1].
-        colours: (N, K, 3) in 0 to 255.
+        layers: Covers (N, H, W) in [0, 1], with their colours (N, 3) in 0 to 255.
         background: (N, 3) in 0 to 255.
 
     Returns:
         (N, 3, H, W) uint8.
     """
-    picture = background.view(-1, 3, 1, 1) + 0.5  # the conversion below cuts off
-    for place in range(covers.shape[1]):
-        colour = (colours[:, place] - background).view(-1, 3, 1, 1)
-        picture = picture + colour * covers[:, place].unsqueeze(1)
+    picture = (background + 0.5).view(-1, 3, 1, 1)  # the conversion to uint8 cuts off
+    for covers, colour in layers:
+        picture = ((colour - background).view(-1, 3, 1, 1) * covers.unsqueeze(1)).add_(picture)
     return picture.to(torch.uint8)
 
 
 def photo(covers: Tensor, scenes: Scenes) -> Tensor:
     """Paint objects in their colours on the scene's grey, (N, 3, H, W) uint8."""
-    return paint(covers, scenes.rgb, scenes.background)
+    return paint(list(zip(covers.unbind(1), scenes.rgb.unbind(1), strict=True)), scenes.background)
 
 
 def sketch(covers: Tensor, scenes: Scenes) -> Tensor:
     """Draw the same facts in another way, (N, 3, H, W) uint8: outlines in dark colours, pale inside, on paper."""
     side = covers.shape[-1]
     inside = cover(scenes, side, inset=max(1.0, STROKE * side))
-    layers = torch.cat([covers - inside, inside], dim=1)
-    colours = torch.cat([0.6 * scenes.rgb, 0.25 * scenes.rgb + 0.75 * PAPER], dim=1)
-    return paint(layers, colours, torch.full((len(covers), 3), PAPER))
+    ink, pale = 0.6 * scenes.rgb, 0.25 * scenes.rgb + 0.75 * PAPER
+    layers = [*zip((covers - inside).unbind(1), ink.unbind(1), strict=True)]
+    layers += zip(inside.unbind(1), pale.unbind(1), strict=True)
+    return paint(layers, torch.full((len(covers), 3), PAPER))
 
 
 def mask(covers: Tensor, scenes: Scenes) -> Tensor:
