@@ -43,6 +43,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let downloads that fail be tried again at once."""
+    monkeypatch.setattr("condgen.download.PAUSE", 0.0)
+
+
 @pytest.fixture(scope="session")
 def digits() -> Digits:
     return Digits()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from functools import partial
+import errno
+import os
+from collections.abc import Callable
 from hashlib import sha256
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import pytest
 import torch
+from local_server import Answer, local_server
 from safetensors.torch import save_file
 from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -21,7 +20,6 @@ from condgen.callbacks import ExportClassifier
 from condgen.data import Digits
 from condgen.metrics import ClassifierExtractor, DigitsExtractor, Evaluator, InceptionExtractor, ModuleExtractor
 from condgen.metrics.inception import CANONICAL_SHA256, find_weights
-from condgen.metrics.weights_file import download_weights
 from condgen.models import Classifier
 
 
@@ -93,41 +91,60 @@ def test_inception_names_what_it_does_not_take(inception_file: tuple[Path, str],
             InceptionExtractor(str(wrong), sha256(wrong.read_bytes()).hexdigest())
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    folder = tmp_path / "served"
-    folder.mkdir()
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield folder, f"http://127.0.0.1:{http.server_address[1]}"
-        http.shutdown()
-
-
-def test_weights_are_downloaded_whole_or_not_at_all(server: tuple[Path, str], tmp_path: Path) -> None:
-    folder, address = server
-    (folder / "weights.pth").write_bytes(b"weights" * 1000)
-    digest = sha256(b"weights" * 1000).hexdigest()
-    there = tmp_path / "hub" / "weights.pth"
-    (folder / "cut.pth").write_bytes(b"weights" * 500)
-    with pytest.raises(ValueError, match="is not the file that is due"):
-        download_weights(f"{address}/cut.pth", there, digest)
-    assert list(there.parent.iterdir()) == []
-    assert download_weights(f"{address}/weights.pth", there, digest).read_bytes() == b"weights" * 1000
-    (folder / "weights.pth").unlink()
-    assert download_weights(f"{address}/weights.pth", there, digest) == there
-    with pytest.raises(OSError, match=r"none.pth cannot be reached: File not found"):
-        download_weights(f"{address}/none.pth", tmp_path / "none.pth", digest)
-
-
-def test_without_network_the_way_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_downloaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(ValueError, match=r"cannot be reached.*get http.*SHA-256 abc.*weights_path.*DigitsExtractor"):
-        find_weights("http://127.0.0.1:9/weights.pth", "abc")
+    body = b"weights" * 1000
+    with local_server() as server:
+        url = server.serve("weights.pth", Answer(body[:10], length=len(body)), Answer(body))
+        for _ in range(2):
+            path = find_weights(url, sha256(body).hexdigest())
+            assert path == tmp_path / "hub" / "checkpoints" / "weights.pth"
+            assert path.read_bytes() == body
+        assert len(server.asked) == 2
+
+
+FAULTS = {
+    "truncated": (Answer(b"weights", length=7000), "it broke off after 7 of 7,000 bytes"),
+    "garbled": (Answer(b"other"), f"its SHA-256 is {sha256(b'other').hexdigest()}, not abc"),
+    "gone": (Answer(code=404), "HTTP 404 Not Found"),
+    "out of order": (Answer(code=500), "HTTP 500 Internal Server Error"),
+    "refused": (None, "Connection refused"),
+    "disk full": (Answer(b"weights"), "weights.pth cannot be written: No space left on device"),
+    "damaged before": (Answer(b"weights"), "weights.pth is not the file that is due"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_whatever_is_wrong_with_weights_the_way_out_is_said(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, reason = FAULTS[name]
+    folder, digest = tmp_path / "hub" / "checkpoints", "abc"
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    if name == "damaged before":
+        folder.mkdir(parents=True)
+        (folder / "weights.pth").write_bytes(b"half")
+    if name == "disk full":
+        digest = sha256(b"weights").hexdigest()
+        monkeypatch.setattr(os, "fsync", no_space)
+    with local_server() as server:
+        url = "http://127.0.0.1:9/weights.pth" if answer is None else server.serve("weights.pth", answer)
+        monkeypatch.setattr("torch_fidelity.feature_extractor_inceptionv3.URL_INCEPTION_V3", url)
+        with pytest.raises(ValueError, match=r"^no Inception weights: ") as caught:
+            InceptionExtractor(sha256=digest)
+    line = str(caught.value)
+    assert reason in line
+    assert line.endswith(
+        f"; get {url} (SHA-256 {digest}) and name it as weights_path, or use a classifier meanwhile: a shipped one "
+        "(DigitsExtractor, MNISTExtractor) or, by ClassifierExtractor, your own"
+    )
+    assert "\n" not in line
+    left = [path.name for path in folder.iterdir()]
+    assert left == (["weights.pth"] if name == "damaged before" else [])
+
+
+def no_space(number: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_any_module_is_an_extractor_but_never_with_random_weights(tmp_path: Path, digits: Digits) -> None:

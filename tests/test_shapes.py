@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import timeit
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from torch.nn import functional as F
 
 from condgen.cli import main
 from condgen.cli.data_config import data_module
-from condgen.data import RandomFlip, Shapes, ShapesImages
-from condgen.data.shapes import COLOURS, SHAPES, from_attributes
+from condgen.data import ImageSet, RandomFlip, Shapes, ShapesImages
+from condgen.data.shapes import COLOURS, SHAPES, from_attributes, module
 from condgen.data.shapes.draws import GAP, MARGIN, Scenes, draw_scenes, held_out_pairs, uniforms
 from condgen.data.shapes.facts import COLOUR_JITTER, PALETTE, Facts
 from condgen.data.shapes.geometry import coverage, extents
@@ -207,7 +208,7 @@ def test_held_out_pairs_spread_evenly(count: int) -> None:
 @pytest.mark.parametrize("n_objects", [1, 2])
 def test_pairs_that_are_held_out_occur_in_their_test_split_alone(n_objects: int) -> None:
     def pairs(data: Shapes, split: str) -> set[tuple[int, int]]:
-        facts = from_attributes(data.images(split).cond["attributes"])  # type: ignore[arg-type]
+        facts = from_attributes(data.images(split).all().cond["attributes"])  # type: ignore[arg-type]
         return set(zip(facts.shape.flatten().tolist(), facts.colour.flatten().tolist(), strict=True))
 
     sizes = {"n_train": 2000, "n_validation": 2000, "n_test": 2000, "n_objects": n_objects}
@@ -233,6 +234,35 @@ def test_a_module_draws_its_splits_and_batches() -> None:
     assert Shapes(n_test=80).fingerprint("test") == data.fingerprint("test")
 
 
+@pytest.mark.parametrize("n_objects", [1, 2])
+def test_all_conditions_pass_the_checks_and_the_door(n_objects: int) -> None:
+    data = Shapes(256, 10, 10, n_objects=n_objects, conditions=ALL[n_objects], source="sketch", batch_size=256)
+    raw = next(iter(data.train_dataloader()))
+    batch = data.on_after_batch_transfer(raw, 0)
+    assert tuple(batch["cond"]) == ALL[n_objects]
+    assert batch["cond"]["mask"].dtype == torch.int64
+    for key in ("source", "low_res"):
+        assert batch["cond"][key].dtype == torch.float32
+        assert -1 <= float(batch["cond"][key].min()) < 0
+    assert torch.equal(batch["cond"]["text"], data.drawn["train"].take(raw["index"]).cond["text"])
+
+
+def test_a_large_split_is_drawn_as_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, fingerprint = Shapes(300).images("train"), Shapes(300).fingerprint("train")
+    assert isinstance(kept, ImageSet)
+    monkeypatch.setattr(module, "MEMORY", 300 * 3072)
+    asked_for = Shapes(300)
+    assert isinstance(asked_for.images("train"), ShapesImages)
+    assert asked_for.fingerprint("train") == fingerprint
+    assert torch.equal(torch.cat([rows.pixels for rows in asked_for.images("train").blocks()]), kept.pixels)
+    for batch in asked_for.train_dataloader():
+        assert torch.equal(batch["pixels"], kept.pixels[batch["index"]])
+    assert len({Shapes(300, **other).fingerprint("train") for other in OTHERS}) == len(OTHERS)
+
+
+OTHERS: list[dict[str, Any]] = [{}, {"seed": 1}, {"image_size": 64}, {"held_out": 0.2}, {"conditions": ["mask"]}]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -244,7 +274,7 @@ def test_a_module_draws_its_splits_and_batches() -> None:
         ({"n_test": 0}, "the number of test images must be at least 1, got 0"),
         ({"held_out": 1.0}, r"held_out must be in \[0, 1\), got 1.0"),
         ({"test_held_out": True}, "test_held_out needs a share held_out of at least 1/24, got 0.0"),
-        ({"conditions": ["text"], "augment": RandomFlip()}, r"augment is for conditions \[label\] alone"),
+        ({"conditions": ["text"], "augment": RandomFlip()}, "augment must be null where conditions state positions"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_named(arguments: dict[str, object], message: str) -> None:

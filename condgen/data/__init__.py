@@ -7,11 +7,14 @@ from condgen.data.cifar10 import CIFAR10, CIFAR10JPEG
 from condgen.data.digits import Digits
 from condgen.data.fit import Fit, FitError
 from condgen.data.folder_images import FolderImages
-from condgen.data.loader import BatchLoader, ImageSet
+from condgen.data.image_folder import ImageFolder
+from condgen.data.images import Images, ImageSet, Part
+from condgen.data.loader import BatchLoader
 from condgen.data.mnist import MNIST
 from condgen.data.open_images import open_images
 from condgen.data.shapes import Shapes, ShapesImages
 from condgen.data.sources import DamagedImagesError, ImageSource, LoadedImages, MemoryImages, SplitImages
+from condgen.data.splits import RandomSplit
 
 __all__ = [
     "CIFAR10",
@@ -26,13 +29,17 @@ __all__ = [
     "FitError",
     "FolderImages",
     "ImageDataModule",
+    "ImageFolder",
     "ImageSet",
     "ImageSource",
+    "Images",
     "InTurn",
     "LoadedImages",
     "MemoryImages",
+    "Part",
     "RandomAffine",
     "RandomFlip",
+    "RandomSplit",
     "Shapes",
     "ShapesImages",
     "SplitImages",

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from condgen.data.augment import Augmentation
 from condgen.data.base import ImageDataModule, Split, stratified_parts
-from condgen.data.class_folders import read_class_folders
 from condgen.data.fingerprint import hash_files
-from condgen.data.loader import ImageSet
+from condgen.data.image_folder import ImageFolder
+from condgen.data.images import ImageSet
 from condgen.data.published import open_published
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -112,7 +113,7 @@ class CIFAR10(CIFAR10Images):
         return open_published(opened, "CIFAR-10", self._folder, download)
 
 
-class CIFAR10JPEG(CIFAR10Images):
+class CIFAR10JPEG(ImageFolder):
     """CIFAR-10 as JPEGs in class folders, `{train,test}/<class>/*.jpg`, split as `CIFAR10` is.
 
     Such copies are lossy: scores against them are not comparable with those against the published images.
@@ -124,6 +125,8 @@ class CIFAR10JPEG(CIFAR10Images):
         augment: Changes training batches.
     """
 
+    sizes: tuple[int, ...] = (45_000, 5_000, 10_000)
+
     def __init__(
         self,
         root: str = "data/CIFAR10_JPEG/cifar10_jpeg.zip",
@@ -131,23 +134,16 @@ class CIFAR10JPEG(CIFAR10Images):
         eval_batch_size: int = 500,
         augment: Augmentation | None = None,
     ) -> None:
-        super().__init__(batch_size, eval_batch_size, augment)
-        self.root = root
+        super().__init__(root, 32, list(NAMES), batch_size=batch_size, eval_batch_size=eval_batch_size, augment=augment)
 
-    def prepare_data(self) -> None:
-        """Refuse a root that is not there."""
-        if not Path(self.root).exists():
-            raise FileNotFoundError(
-                f"no file or folder {Path(self.root).resolve()}; set data.root to a zip file or folder of "
-                "{train,test}/<class>/*.jpg"
-            )
-
-    def read(self, *, train: bool) -> ImageSet:
-        """Decode the pictures, by class and then by name."""
-        self.prepare_data()
-        return read_class_folders(Path(self.root), "train" if train else "test", NAMES, (32, 32))
-
-    def files(self, *, train: bool) -> list[Path]:
-        """Name the zip file, or the pictures."""
-        root = Path(self.root)
-        return [root] if root.is_file() else sorted((root / ("train" if train else "test")).glob("*/*.jpg"))
+    def splits(self, given: dict[Split, Tensor], label: Tensor) -> dict[Split, Tensor]:
+        """Return the published test images, and the fixed parts of the training images."""
+        counts = {
+            "training": (len(given["train"]), sum(self.sizes[:2])),
+            "test": (len(given.get("test", [])), self.sizes[2]),
+        }
+        for what, (count, size) in counts.items():
+            if count != size:
+                raise ValueError(f"CIFAR10JPEG has {count:,} {what} images, not {size:,}")
+        parts = stratified_parts(label[given["train"]], self.sizes[:2], seed=0)
+        return {"train": given["train"][parts[0]], "validation": given["train"][parts[1]], "test": given["test"]}

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from condgen.data.augment import Augmentation
 from condgen.data.base import ImageDataModule, Split, stratified_parts
 from condgen.data.fingerprint import hash_files
-from condgen.data.loader import ImageSet
+from condgen.data.images import ImageSet
 from condgen.data.published import open_published
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from condgen.data.loader import ImageSet
+from condgen.data.images import Images, ImageSet
 from condgen.data.shapes import render
 from condgen.data.shapes.attributes import attributes_spec, to_attributes
 from condgen.data.shapes.captions import encode, say
@@ -48,7 +48,7 @@ def spec(conditions: Sequence[str], n_objects: int, source: Source) -> CondSpec:
     return {key: known[key] for key in conditions}
 
 
-class ShapesImages:
+class ShapesImages(Images):
     """Pictures of shapes, image i a function of (seed, split, i) and the arguments; none is kept.
 
     Args:
@@ -101,6 +101,16 @@ class ShapesImages:
         blocks = [self._draw(block) for block in index.split(block_length(self.image_shape[1]))]
         cond = {key: torch.cat([block.cond[key] for block in blocks]) for key in self.cond_spec}
         return ImageSet(torch.cat([block.pixels for block in blocks]), cond)
+
+    def row_bytes(self) -> int:
+        """Return the bytes of a picture and its conditions."""
+        row = self.take(torch.zeros(1, dtype=torch.int64))
+        return sum(value.nbytes for value in (row.pixels, *row.cond.values()))
+
+    @property
+    def settings(self) -> tuple[object, ...]:
+        """All that the pictures are a function of, in plain values."""
+        return self.key, self.count, self.pairs.tolist(), self.n_objects, self.source, self.cond_spec, self.image_shape
 
     def scenes(self, index: Tensor) -> Scenes:
         """Return what the pictures at `index` (M,) int64 show."""

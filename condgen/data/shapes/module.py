@@ -8,9 +8,13 @@ import torch
 
 from condgen.data.augment import Augmentation
 from condgen.data.base import ImageDataModule, Split
-from condgen.data.loader import ImageSet
+from condgen.data.fingerprint import hash_files, hash_images
+from condgen.data.images import Images
 from condgen.data.shapes.draws import held_out_pairs
 from condgen.data.shapes.images import ShapesImages, Source
+
+MEMORY = 2 * 2**30
+"""Bytes of a split that are kept."""
 
 
 class Shapes(ImageDataModule):
@@ -33,7 +37,7 @@ class Shapes(ImageDataModule):
         seed: Of all draws.
         batch_size: Images per training step and process.
         eval_batch_size: Images per evaluation step and process.
-        augment: Changes training batches; of labelled images only, as nothing else would still be true.
+        augment: Changes training batches; not with `attributes` or `text`, which would no longer be true.
     """
 
     def __init__(
@@ -53,8 +57,8 @@ class Shapes(ImageDataModule):
         augment: Augmentation | None = None,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, augment)
-        if augment is not None and set(conditions) - {"label"}:
-            raise ValueError(f"augment is for conditions [label] alone, got {list(conditions)}: they would be wrong")
+        if augment is not None and {"attributes", "text"} & set(conditions):
+            raise ValueError(f"augment must be null where conditions state positions, got {list(conditions)}")
         if not 0 <= held_out < 1:
             raise ValueError(f"held_out must be in [0, 1), got {held_out}")
         hidden = held_out_pairs(held_out, seed)
@@ -76,7 +80,13 @@ class Shapes(ImageDataModule):
         self.image_shape = self.drawn["train"].image_shape
         self.cond_spec = self.drawn["train"].cond_spec
 
-    def load(self, split: Split) -> ImageSet:
-        """Draw one split."""
+    def load(self, split: Split) -> Images:
+        """Draw one split, or leave its images to be drawn as they are asked for, where all would take much memory."""
         images = self.drawn[split]
-        return images.take(torch.arange(len(images)))
+        return images.all() if len(images) * images.row_bytes() <= MEMORY else images
+
+    def hash_split(self, split: Split) -> str:
+        """Hash what the images are a function of, and the first of them, by which a change of the drawing is seen."""
+        images = self.drawn[split]
+        first = images.take(torch.arange(min(len(images), 256)))
+        return hash_files([], *images.settings, hash_images(first))

@@ -59,8 +59,16 @@ ROW_WORDS = {"top": 0, "upper": 0, "bottom": 2, "lower": 2}
 COLUMN_WORDS = {"left": 0, "right": 2}
 MIDDLE_WORDS = {"centre", "center", "middle"}
 RELATION_WORDS = {
-    **{"left": 0, "right": 1, "above": 2, "over": 2, "below": 3, "under": 3, "beneath": 3, "underneath": 3},
+    "left": 0,
+    "right": 1,
+    "above": 2,
+    "over": 2,
+    "below": 3,
+    "under": 3,
+    "beneath": 3,
+    "underneath": 3,
 }
+"""Words that captions are read by, with places in ROWS, COLUMNS (its middle is that of both) and RELATIONS."""
 
 
 def article(word: str) -> str:
