@@ -89,7 +89,7 @@ def objects(strength: Tensor, n_objects: int) -> tuple[Tensor, Tensor]:
         n_objects: Regions to number.
 
     Returns:
-        The rank (N, H, W) float32 of each pixel's region by mass, from 1; 0 for others; and the regions' number (N,).
+        The rank (N, H, W) float32 of each pixel's region by area, from 1; 0 for others; and the regions' number (N,).
     """
     from scipy import ndimage
 
