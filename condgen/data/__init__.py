@@ -12,6 +12,7 @@ from condgen.data.images import Images, ImageSet, Part
 from condgen.data.loader import BatchLoader
 from condgen.data.mnist import MNIST
 from condgen.data.open_images import open_images
+from condgen.data.shapes import Shapes, ShapesImages
 from condgen.data.sources import DamagedImagesError, ImageSource, LoadedImages, MemoryImages, SplitImages
 from condgen.data.splits import RandomSplit
 
@@ -39,6 +40,8 @@ __all__ = [
     "RandomAffine",
     "RandomFlip",
     "RandomSplit",
+    "Shapes",
+    "ShapesImages",
     "SplitImages",
     "open_images",
 ]
