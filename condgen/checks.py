@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from condgen.types import Condition, CondSpec, Shape
+
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def check_shape(image: Tensor, shape: Shape) -> None:
@@ -14,20 +20,20 @@ def check_shape(image: Tensor, shape: Shape) -> None:
         raise ValueError(f"image must be (N, {', '.join(map(str, shape))}), got {tuple(image.shape)}")
 
 
-def check_range(image: Tensor) -> None:
+def check_range(image: Tensor, name: str = "image") -> None:
     """Refuse an image batch with a value that is not finite or lies outside [-1, 1]."""
     if not image.is_floating_point():
-        raise ValueError(f"image must be floating point in [-1, 1], got {image.dtype}")
+        raise ValueError(f"{name} must be floating point in [-1, 1], got {image.dtype}")
     low, high = (bound.item() for bound in torch.aminmax(image))
     if not (low >= -1.0 and high <= 1.0):  # a NaN fails both comparisons
-        raise ValueError(f"image values must be finite and in [-1, 1], got [{low:.4g}, {high:.4g}]")
+        raise ValueError(f"{name} values must be finite and in [-1, 1], got [{low:.4g}, {high:.4g}]")
 
 
 def check_condition(cond: Condition, cond_spec: CondSpec, needed: tuple[str, ...]) -> int | None:
     """Check raw conditions against the data's specification before any device work.
 
     Args:
-        cond: Raw conditions; keys beyond the needed ones are checked too.
+        cond: Raw conditions; keys beyond the needed ones are checked too. Pictures and masks may be uint8, as stored.
         cond_spec: What the model was built for.
         needed: The keys that must be there.
 
@@ -43,8 +49,8 @@ def check_condition(cond: Condition, cond_spec: CondSpec, needed: tuple[str, ...
     for key in needed:
         if key not in cond:
             raise ValueError(f"condition {key!r} is missing")
-    if "label" in cond:
-        check_label(cond["label"], len(cond_spec["label"]["names"]))
+    for key, value in cond.items():
+        CHECKS[key](value, cond_spec[key])
     sizes = {len(value) for value in cond.values()}
     if len(sizes) > 1:
         raise ValueError(f"conditions disagree on the number of samples: {sorted(sizes)}")
@@ -53,12 +59,74 @@ def check_condition(cond: Condition, cond_spec: CondSpec, needed: tuple[str, ...
 
 def check_label(label: Tensor, num_classes: int) -> None:
     """Refuse a label that is not (N,) integer in [0, num_classes)."""
-    integers = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-    if not isinstance(label, Tensor) or label.dtype not in integers or label.ndim != 1 or len(label) == 0:
+    if not is_rows(label, 1, INTEGERS):
         raise ValueError(f"label must be (N,) int64 in [0, {num_classes - 1}] with N >= 1, got {describe(label)}")
-    low, high = int(label.min()), int(label.max())
+    check_classes("label", label, num_classes)
+
+
+def check_attributes(attributes: Tensor, names: list[str]) -> None:
+    """Refuse attributes that are not (N, A) float32 and finite; values outside the data's range are allowed."""
+    if not is_rows(attributes, 2, (torch.float32,)) or attributes.shape[1] != len(names):
+        raise ValueError(f"attributes must be (N, {len(names)}) float32 with N >= 1, got {describe(attributes)}")
+    if not torch.isfinite(attributes).all():
+        raise ValueError("attributes must be finite")
+
+
+def check_text(text: Tensor, max_length: int) -> None:
+    """Refuse text that is not (N, max_length) uint8."""
+    if not is_rows(text, 2, (torch.uint8,)) or text.shape[1] != max_length:
+        raise ValueError(f"text must be (N, {max_length}) uint8 with N >= 1, got {describe(text)}")
+
+
+def check_picture(key: str, image: Tensor, channels: int) -> None:
+    """Refuse a picture that is neither (N, channels, H, W) float32 in [-1, 1] nor, as stored, uint8."""
+    if not is_rows(image, 4, (torch.float32, torch.uint8)) or image.shape[1] != channels:
+        raise ValueError(f"{key} must be (N, {channels}, H, W) float32 in [-1, 1], N >= 1, got {describe(image)}")
+    if image.is_floating_point():
+        check_range(image, key)
+
+
+def check_mask(mask: Tensor, num_classes: int) -> None:
+    """Refuse a mask that is not (N, H, W) integer in [0, num_classes)."""
+    if not is_rows(mask, 3, INTEGERS):
+        raise ValueError(f"mask must be (N, H, W) int64 in [0, {num_classes - 1}], got {describe(mask)}")
+    check_classes("mask", mask, num_classes)
+
+
+def check_known(known: Tensor) -> None:
+    """Refuse a map of known pixels that is not (N, 1, H, W), each 0 or 1."""
+    if not is_rows(known, 4, (torch.float32, torch.uint8)) or known.shape[1] != 1:
+        raise ValueError(f"known must be (N, 1, H, W) float32, got {describe(known)}")
+    if not ((known == 0) | (known == 1)).all():
+        raise ValueError("known must be 0 or 1 at every pixel")
+
+
+def check_classes(key: str, value: Tensor, num_classes: int) -> None:
+    """Refuse numbers of classes outside [0, num_classes)."""
+    low, high = int(value.min()), int(value.max())
     if low < 0 or high >= num_classes:
-        raise ValueError(f"label must be in [0, {num_classes - 1}], got {low if low < 0 else high}")
+        raise ValueError(f"{key} must be in [0, {num_classes - 1}], got {low if low < 0 else high}")
+
+
+def is_rows(value: Any, ndim: int, dtypes: tuple[torch.dtype, ...]) -> bool:
+    """Tell whether a value is a tensor of N >= 1 rows, of so many dimensions, and one of some types."""
+    return isinstance(value, Tensor) and value.dtype in dtypes and value.ndim == ndim and value.numel() > 0
+
+
+def check_picture_of(key: str, value: Tensor, spec: dict[str, Any]) -> None:
+    """Check a picture against its part of a specification."""
+    check_picture(key, value, spec["channels"])
+
+
+CHECKS: dict[str, Callable[[Any, dict[str, Any]], None]] = {
+    "label": lambda value, spec: check_label(value, len(spec["names"])),
+    "attributes": lambda value, spec: check_attributes(value, spec["names"]),
+    "text": lambda value, spec: check_text(value, spec["max_length"]),
+    "mask": lambda value, spec: check_mask(value, spec["num_classes"]),
+    "known": lambda value, _: check_known(value),
+    **{key: partial(check_picture_of, key) for key in ("source", "low_res", "style")},
+}
+"""Check of each condition, called with its value and its part of the data's specification."""
 
 
 def check_seeds(seeds: Tensor) -> None:

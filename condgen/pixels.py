@@ -5,6 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from condgen.types import Condition
+
+PICTURES = ("source", "low_res", "style")
+"""Conditions that are images."""
+
 
 def to_model_range(pixels: Tensor) -> Tensor:
     """Map uint8 pixels to float32 in [-1, 1]; 0 becomes -1 and 255 becomes 1."""
@@ -18,3 +23,14 @@ def to_uint8(image: Tensor) -> Tensor:
     if not image.is_floating_point():
         raise TypeError(f"image must be floating point in [-1, 1], got {image.dtype}")
     return image.float().add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def conditions_to_model(cond: Condition) -> Condition:
+    """Map stored conditions to those that models take: uint8 pictures to [-1, 1], masks to int64, others unchanged."""
+    out = dict(cond)
+    out |= {key: to_model_range(cond[key]) for key in PICTURES if key in cond}
+    if "mask" in cond:
+        out["mask"] = cond["mask"].long()
+    if "known" in cond:
+        out["known"] = cond["known"].float()
+    return out

@@ -10,10 +10,27 @@ Shape = tuple[int, int, int]
 """(channels, height, width)."""
 
 Condition = dict[str, Tensor]
-"""Raw conditions; each key means one thing: `label` is (N,) int64."""
+"""Raw conditions, N rows each; each key means one thing:
+
+label: (N,) int64, class, or the target domain of an unpaired translation.
+attributes: (N, A) float32.
+text: (N, B) uint8, UTF-8 bytes padded with zeros.
+source: (N, C, H, W) float32 in [-1, 1], an image to translate.
+low_res: (N, C, h, w) float32 in [-1, 1].
+style: (N, C, H, W) float32 in [-1, 1].
+mask: (N, H, W) int64, a class per pixel.
+known: (N, 1, H, W) float32, 1 where pixels of `source` are given and 0 where they are to be filled in.
+
+Data sets keep pictures and masks as uint8; they change with the image's pixels where a batch enters.
+"""
 
 CondSpec = dict[str, dict[str, Any]]
-"""What a data set offers, in plain values: `{"label": {"names": ["zero", "one"]}}`."""
+"""What a data set offers, by condition, in plain values:
+
+label: {"names": ["zero", "one"]};  attributes: {"names": [...], "low": [...], "high": [...]};
+text: {"max_length": 64}, in bytes;  source, low_res, style: {"channels": 3}, and source {"paired": True} too;
+mask: {"num_classes": 12};  known: {}.
+"""
 
 
 class Batch(TypedDict):

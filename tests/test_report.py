@@ -19,7 +19,7 @@ from PIL import Image
 from report_runs import PROTOCOL, Page, log, make_run
 
 from condgen.checkpoints import load_model
-from condgen.data import Digits
+from condgen.data import Digits, ImageSet
 from condgen.pictures import grid
 from condgen.pixels import to_uint8
 from condgen.report import read_runs
@@ -179,7 +179,7 @@ def test_grids_are_those_of_the_checkpoint_by_the_same_seeds(
     assert np.array_equal(theirs, np.array(Image.open(stored / "samples" / "images-000000400.png")))
     assert "The grid that the run stored at 400 images, since the checkpoint" in page.text
     train = digits.images("train").pixels
-    place = nearest_rows(images[::8], train)[1]
+    place = nearest_rows(images[::8], digits.images("train"))[1]
     assert np.array_equal(near, grid(torch.cat([images[::8], train[place]]), 10)[0].numpy())
 
 
@@ -205,10 +205,10 @@ def test_data_that_are_not_here_are_never_downloaded(
 
 def test_nearest_rows_are_those_of_the_whole_table() -> None:
     source = torch.Generator().manual_seed(0)
-    among = torch.randint(256, (50, 1, 4, 4), generator=source, dtype=torch.uint8)
-    images = torch.cat([among[37:38], torch.randint(256, (6, 1, 4, 4), generator=source, dtype=torch.uint8)])
-    distance, place = nearest_rows(images, among, chunk=7)
+    among = torch.randint(256, (1500, 1, 4, 4), generator=source, dtype=torch.uint8)
+    images = torch.cat([among[1037:1038], torch.randint(256, (6, 1, 4, 4), generator=source, dtype=torch.uint8)])
+    distance, place = nearest_rows(images, ImageSet(among, {}))
     table = (images[:, None].double() - among[None].double()).square().mean(dim=(2, 3, 4)).sqrt()
     assert torch.equal(place, table.argmin(dim=1))
     assert torch.allclose(distance.double(), table.min(dim=1).values, atol=1e-3)
-    assert (int(place[0]), float(distance[0])) == (37, pytest.approx(0.0, abs=0.5))
+    assert (int(place[0]), float(distance[0])) == (1037, pytest.approx(0.0, abs=0.5))

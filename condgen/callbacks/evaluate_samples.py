@@ -131,7 +131,7 @@ class EvaluateSamples(L.Callback):
         images = real.gather(pixels), real.gather(cond["label"].to(pixels.device))
         value = 0.0
         if real.trainer.is_global_zero:
-            truth = real.data.images(split)
+            truth = real.data.images(split).all()
             there = truth.pixels.to(pixels.device), truth.cond["label"].to(pixels.device)
             classes = len(real.data.cond_spec["label"]["names"])
             value = classification_accuracy_score(

@@ -68,9 +68,10 @@ class RealImages:
     def _make(self, split: Split, most: int | None, key: str) -> Features:
         images = self.data.images(split)
         chosen = torch.randperm(len(images), generator=generator("training images"))[:most].sort().values
-        mine = images.take(chosen[self._places(len(chosen))])
-        features, label = self.extract(mine.pixels, mine.cond)
-        whole = Features(self.gather(features).cpu(), None if label is None else self.gather(label).cpu())
+        mine = [self.extract(rows.pixels, rows.cond) for rows in images.blocks(chosen[self._places(len(chosen))])]
+        features = self.gather(torch.cat([part.features for part in mine])).cpu()
+        labels = [part.label for part in mine if part.label is not None]
+        whole = Features(features, self.gather(torch.cat(labels)).cpu() if labels else None)
         if self.trainer.local_rank == 0:
             self.cache.save(key, whole)
         return whole

@@ -8,10 +8,13 @@ from condgen.data.cifar100 import CIFAR100
 from condgen.data.digits import Digits
 from condgen.data.fit import Fit, FitError
 from condgen.data.folder_images import FolderImages
-from condgen.data.loader import BatchLoader, ImageSet
+from condgen.data.image_folder import ImageFolder
+from condgen.data.images import Images, ImageSet, Part
+from condgen.data.loader import BatchLoader
 from condgen.data.mnist import MNIST, FashionMNIST
 from condgen.data.open_images import open_images
 from condgen.data.sources import DamagedImagesError, ImageSource, LoadedImages, MemoryImages, SplitImages
+from condgen.data.splits import RandomSplit
 
 __all__ = [
     "CIFAR10",
@@ -28,13 +31,17 @@ __all__ = [
     "FitError",
     "FolderImages",
     "ImageDataModule",
+    "ImageFolder",
     "ImageSet",
     "ImageSource",
+    "Images",
     "InTurn",
     "LoadedImages",
     "MemoryImages",
+    "Part",
     "RandomAffine",
     "RandomFlip",
+    "RandomSplit",
     "SplitImages",
     "open_images",
 ]

@@ -8,20 +8,22 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from condgen.checks import check_condition, check_shape
 from condgen.data.augment import Augmentation
 from condgen.data.fingerprint import hash_images
-from condgen.data.loader import BatchLoader, ImageSet, NoImages
-from condgen.pixels import to_model_range
+from condgen.data.images import Images
+from condgen.data.loader import BatchLoader, NoImages
+from condgen.pixels import conditions_to_model, to_model_range
 from condgen.seeding import generator, run_seed
-from condgen.types import Batch, CondSpec, Shape
+from condgen.types import Batch, Condition, CondSpec, Shape
 
 Split = Literal["train", "validation", "test"]
 
 
 class ImageDataModule(L.LightningDataModule):
-    """Images with conditions, held in memory as uint8.
+    """Images with conditions, as uint8.
 
     `image_shape` and `cond_spec` are there from construction, before any file is read; they are all that a model
     learns of the data.
@@ -34,6 +36,8 @@ class ImageDataModule(L.LightningDataModule):
 
     image_shape: Shape
     cond_spec: CondSpec
+    workers: int = 0
+    """Processes that read batches ahead; sets in memory need none."""
 
     def __init__(self, batch_size: int, eval_batch_size: int, augment: Augmentation | None) -> None:
         super().__init__()
@@ -43,24 +47,24 @@ class ImageDataModule(L.LightningDataModule):
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.augment = augment
-        self._splits: dict[str, ImageSet] = {}
+        self._splits: dict[str, Images] = {}
         self._fingerprints: dict[str, str] = {}
 
     @abstractmethod
-    def load(self, split: Split) -> ImageSet:
+    def load(self, split: Split) -> Images:
         """Read one split, the same images in the same order each time."""
 
-    def images(self, split: Split) -> ImageSet:
+    def images(self, split: Split) -> Images:
         """Return one split, read and checked at most once.
 
         Raises:
             ValueError: If an image or a condition is not what `image_shape` and `cond_spec` say.
         """
         if split not in self._splits:
-            images = self.load(split)
-            check_shape(images.pixels, self.image_shape)
-            check_condition(images.cond, self.cond_spec, tuple(self.cond_spec))
-            self._splits[split] = images
+            self._splits[split] = self.load(split)
+            rows = self._splits[split].probe()
+            check_shape(rows.pixels, self.image_shape)
+            check_condition(rows.cond, self.cond_spec, tuple(self.cond_spec))
         return self._splits[split]
 
     def fingerprint(self, split: Split) -> str:
@@ -71,7 +75,7 @@ class ImageDataModule(L.LightningDataModule):
 
     def hash_split(self, split: Split) -> str:
         """Hash what a split is made from, if possible without decoding; by default, its pixels and conditions."""
-        return hash_images(self.images(split))
+        return hash_images(self.images(split).all())
 
     def train_dataloader(self) -> BatchLoader:
         """Return shuffled training batches for this process."""
@@ -91,11 +95,23 @@ class ImageDataModule(L.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Batch:
         """Let a raw batch in: uint8 -> [-1, 1], augmented in training, by draws keyed to its number."""
-        image = to_model_range(batch["pixels"])
+        image, cond = to_model_range(batch["pixels"]), conditions_to_model(batch["cond"])
         if self.augment is not None and self.trainer is not None and self.trainer.training:
-            source = generator(run_seed(), self.trainer.global_rank, batch["batch"], "augment")
-            image = self.augment(image, source)
-        return {"image": image, "cond": batch["cond"], "index": batch["index"]}
+            image, cond = self._augmented(self.augment, image, cond, batch["batch"])
+        return {"image": image, "cond": cond, "index": batch["index"]}
+
+    def _augmented(self, augment: Augmentation, image: Tensor, cond: Condition, batch: int) -> tuple[Tensor, Condition]:
+        """Change images, and what shows the same place with them, in the same way."""
+
+        def change(x: Tensor) -> Tensor:
+            return augment(x, generator(run_seed(), rank, batch, "augment"))
+
+        rank, cond = self.trainer.global_rank if self.trainer else 0, dict(cond)
+        cond |= {key: change(cond[key]) for key in ("source", "low_res") if key in cond}
+        if "mask" in cond:
+            hot = F.one_hot(cond["mask"], self.cond_spec["mask"]["num_classes"]).movedim(3, 1)
+            cond["mask"] = change(2.0 * hot.float() - 1.0).argmax(dim=1)
+        return change(image), cond
 
     def _evaluation_loader(self, split: Split) -> BatchLoader | NoImages:
         model = self.trainer.lightning_module if self.trainer else None
@@ -105,7 +121,8 @@ class ImageDataModule(L.LightningDataModule):
 
     def _loader(self, split: Split, batch_size: int, *, shuffle: bool) -> BatchLoader:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return BatchLoader(self.images(split), batch_size, shuffle=shuffle, rank=rank, world_size=world_size)
+        images, places = self.images(split), {"rank": rank, "world_size": world_size}
+        return BatchLoader(images, batch_size, shuffle=shuffle, workers=self.workers, **places)
 
 
 def stratified_parts(label: Tensor, sizes: tuple[int, ...], seed: int) -> list[Tensor]:

@@ -1,17 +1,15 @@
-"""CIFAR-10: through torchvision, or from a folder or zip file of JPEGs."""
+"""CIFAR-10: as published, or from a folder or archive of JPEGs."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from condgen.data.augment import Augmentation
-from condgen.data.base import ImageDataModule, Split
+from condgen.data.base import Split, stratified_parts
 from condgen.data.cifar import PublishedCIFAR
-from condgen.data.class_folders import read_class_folders
-from condgen.data.fingerprint import hash_files
-from condgen.data.loader import ImageSet
-from condgen.data.published import published_parts
+from condgen.data.image_folder import ImageFolder
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -30,7 +28,7 @@ class CIFAR10(PublishedCIFAR):
         return datasets.CIFAR10
 
 
-class CIFAR10JPEG(ImageDataModule):
+class CIFAR10JPEG(ImageFolder):
     """CIFAR-10 as JPEGs in class folders, `{train,test}/<class>/*.jpg`, split as `CIFAR10` is.
 
     Such copies are lossy: scores against them are not comparable with those against the published images.
@@ -42,7 +40,6 @@ class CIFAR10JPEG(ImageDataModule):
         augment: Changes training batches.
     """
 
-    image_shape = (3, 32, 32)
     sizes: tuple[int, ...] = (45_000, 5_000, 10_000)
 
     def __init__(
@@ -52,28 +49,16 @@ class CIFAR10JPEG(ImageDataModule):
         eval_batch_size: int = 500,
         augment: Augmentation | None = None,
     ) -> None:
-        super().__init__(batch_size, eval_batch_size, augment)
-        self.root = root
-        self.cond_spec = {"label": {"names": list(NAMES)}}
-        self._parts: dict[str, ImageSet] = {}
+        super().__init__(root, 32, list(NAMES), batch_size=batch_size, eval_batch_size=eval_batch_size, augment=augment)
 
-    def prepare_data(self) -> None:
-        """Refuse a root that is not there."""
-        if not Path(self.root).exists():
-            raise FileNotFoundError(
-                f"no file or folder {Path(self.root).resolve()}; set data.root to a zip file or folder of "
-                "{train,test}/<class>/*.jpg"
-            )
-
-    def load(self, split: Split) -> ImageSet:
-        """Decode the pictures, by class and then by name; training and validation images together, once."""
-        self.prepare_data()
-        if split not in self._parts:
-            images = read_class_folders(Path(self.root), "test" if split == "test" else "train", NAMES, (32, 32))
-            self._parts |= published_parts(images, self.sizes, split, type(self).__name__)
-        return self._parts.pop(split)
-
-    def hash_split(self, split: Split) -> str:
-        """Hash the zip file, or the pictures."""
-        root, folder = Path(self.root), "test" if split == "test" else "train"
-        return hash_files([root] if root.is_file() else sorted((root / folder).glob("*/*.jpg")), split, self.sizes)
+    def splits(self, given: dict[Split, Tensor], label: Tensor) -> dict[Split, Tensor]:
+        """Return the published test images, and the fixed parts of the training images."""
+        counts = {
+            "training": (len(given["train"]), sum(self.sizes[:2])),
+            "test": (len(given.get("test", [])), self.sizes[2]),
+        }
+        for what, (count, size) in counts.items():
+            if count != size:
+                raise ValueError(f"CIFAR10JPEG has {count:,} {what} images, not {size:,}")
+        parts = stratified_parts(label[given["train"]], self.sizes[:2], seed=0)
+        return {"train": given["train"][parts[0]], "validation": given["train"][parts[1]], "test": given["test"]}

@@ -74,12 +74,42 @@ def decode(
     """
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
+    mode = "L" if channels == 1 else "RGB"
+    return _decode(source, name, pixel_limit, lambda picture: _convert(picture, mode, background), fit)
+
+
+def decode_indices(
+    source: Path | bytes,
+    *,
+    name: str | None = None,
+    fit: Callable[[Image.Image], Image.Image] | None = None,
+) -> torch.Tensor:
+    """Decode a mask to uint8 (1, H, W): the places of a palette's colours, or the levels of an 8-bit grey file.
+
+    Args:
+        source: A file, or its content.
+        name: What errors call the file; its path by default.
+        fit: Changes the upright picture in mode P or L, such as its size, without mixing pixels.
+
+    Raises:
+        DecodeError: If the file is not a whole image of such a kind.
+    """
+    return _decode(source, name, PIXEL_LIMIT, _indices, fit)
+
+
+def _decode(
+    source: Path | bytes,
+    name: str | None,
+    pixel_limit: int,
+    convert: Callable[[Image.Image], Image.Image],
+    fit: Callable[[Image.Image], Image.Image] | None,
+) -> torch.Tensor:
     name = name or (str(source) if isinstance(source, Path) else "image")
     try:
         with strict(), source.open("rb") if isinstance(source, Path) else BytesIO(source) as file:
             picture = _open(file, pixel_limit)
             with _one_at_a_time if picture.width * picture.height > LARGE else nullcontext():
-                picture = _upright(picture, "L" if channels == 1 else "RGB", background)
+                picture = _upright(picture, convert)
                 return to_tensor(picture if fit is None else fit(picture))
     except Exception as error:  # Pillow's parsers raise errors of nearly every kind on damaged files
         raise DecodeError(f"{name}: {_reason(error)}") from error
@@ -131,11 +161,17 @@ def _head(file: IO[bytes]) -> Image.Image:
     return Image.open(file, formats=FORMATS)
 
 
-def _upright(picture: Image.Image, mode: str, background: tuple[int, int, int]) -> Image.Image:
+def _indices(picture: Image.Image) -> Image.Image:
+    if picture.mode not in ("P", "L", "1"):
+        raise _RefusedError(f"a mask must have a palette or 8-bit grey levels; its mode is {picture.mode}")
+    return Image.fromarray(np.asarray(picture).astype(np.uint8))
+
+
+def _upright(picture: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     with picture:
         picture.load()
         turn = UPRIGHT.get(picture.getexif().get(ORIENTATION, 1))
-        flat = _convert(picture, mode, background)
+        flat = convert(picture)
     return flat if turn is None else flat.transpose(turn)
 
 

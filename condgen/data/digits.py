@@ -6,7 +6,7 @@ import torch
 
 from condgen.data.augment import Augmentation
 from condgen.data.base import ImageDataModule, Split, stratified_parts
-from condgen.data.loader import ImageSet
+from condgen.data.images import ImageSet
 
 
 class Digits(ImageDataModule):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 
-from condgen.data.loader import ImageSet
+from torch import Tensor
+
+from condgen.data.images import ImageSet
 
 
 def hash_files(paths: Iterable[Path], *settings: object) -> str:
@@ -22,8 +24,13 @@ def hash_files(paths: Iterable[Path], *settings: object) -> str:
 
 def hash_images(images: ImageSet) -> str:
     """Hash pixels and conditions."""
-    digest = blake2b(digest_size=16)
-    for name, value in [("pixels", images.pixels), *sorted(images.cond.items())]:
+    return hash_values([], {"pixels": images.pixels, **dict(sorted(images.cond.items()))})
+
+
+def hash_values(settings: list[object], values: Mapping[str, Tensor]) -> str:
+    """Hash tensors with their names, and whatever else decides."""
+    digest = blake2b(repr(settings).encode() if settings else b"", digest_size=16)
+    for name, value in values.items():
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.contiguous().numpy().tobytes())
     return digest.hexdigest()

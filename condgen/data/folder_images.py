@@ -43,7 +43,7 @@ class FolderImages(ImageSource):
         self.paths = list_images(folder)
         if not self.paths:
             raise ValueError(f"{folder} {what_else(folder)}")
-        self._classes = class_of_each([path.relative_to(folder) for path in self.paths], folder)
+        self._classes = class_of_each([path.relative_to(folder).as_posix() for path in self.paths], folder)
         self.class_names = None if self._classes is None else sorted(set(self._classes))
 
     @cached_property
@@ -84,18 +84,18 @@ class FolderImages(ImageSource):
         return str(self.paths[place])
 
 
-def class_of_each(paths: list[Path], folder: Path) -> list[str] | None:
-    """Name the class of each file by its path inside the folder; None without classes.
+def class_of_each(names: list[str], folder: Path) -> list[str] | None:
+    """Name the class of each file by its path inside the folder, such as `cat/1.jpg`; None without classes.
 
     Raises:
         ValueError: If some lie in class subfolders, and others do not.
     """
-    flat = [path for path in paths if len(path.parts) == 1]
+    flat = [name for name in names if "/" not in name]
     if not flat:
-        return [path.parts[0] for path in paths]
-    if len(flat) < len(paths):
+        return [name[: name.index("/")] for name in names]
+    if len(flat) < len(names):
         raise ValueError(f"{folder} has images in class subfolders and {len(flat):,} beside them, such as {flat[0]}")
-    sampled = [SAMPLED.fullmatch(path.name) for path in paths]
+    sampled = [SAMPLED.fullmatch(name) for name in names]
     return [match[1] for match in sampled if match] if all(sampled) else None
 
 

@@ -1,4 +1,4 @@
-"""Batches from a set that is held in memory, in an order that is a function of (seed, epoch)."""
+"""Batches of a set, in an order that is a function of (seed, epoch)."""
 
 from __future__ import annotations
 
@@ -9,28 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from condgen.data.images import Images, ImageSet
+from condgen.data.workers import in_workers
 from condgen.seeding import generator, run_seed, share
-from condgen.types import Condition, Shape
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """A split in memory: pixels (N, C, H, W) uint8, and raw conditions with N rows each."""
-
-    pixels: Tensor
-    cond: Condition
-
-    def take(self, index: Tensor) -> ImageSet:
-        """Return the rows at `index` (M,) int64."""
-        return ImageSet(self.pixels[index], {key: value[index] for key, value in self.cond.items()})
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return self.pixels.shape[0]
+from condgen.types import Shape
 
 
 class BatchLoader:
-    """Yields raw batches `{"pixels", "cond", "index", "batch"}` by indexing whole tensors.
+    """Yields raw batches `{"pixels", "cond", "index", "batch"}`, the rows of a set by their places.
 
     Training: each epoch is a new permutation; a global batch is `batch_size` consecutive places of it per rank; the
     last incomplete one is dropped, unless the set is smaller than one batch. Evaluation: a contiguous share of the
@@ -38,9 +24,26 @@ class BatchLoader:
 
     Its state is the number of batches since the start: an epoch that was interrupted, or cut short by
     `limit_train_batches`, goes on where it stopped.
+
+    Args:
+        images: The set.
+        batch_size: Images in a batch of this process.
+        shuffle: Whether this is training.
+        rank: Number of this process.
+        world_size: Number of processes.
+        workers: Processes that read batches ahead of this one; 0 for sets in memory, which need none.
     """
 
-    def __init__(self, images: ImageSet, batch_size: int, *, shuffle: bool, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        images: Images,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        rank: int = 0,
+        world_size: int = 1,
+        workers: int = 0,
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if len(images) < world_size:
@@ -50,6 +53,7 @@ class BatchLoader:
         self.shuffle = shuffle
         self.rank = rank
         self.world_size = world_size
+        self.workers = workers
         self.batches = 0
 
     def __len__(self) -> int:
@@ -61,10 +65,12 @@ class BatchLoader:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield the rest of the epoch that the position lies in, or all batches of an evaluation."""
         epoch, start = divmod(self.batches, len(self)) if self.shuffle else (0, 0)
-        for batch, index in enumerate(self.epoch_order(epoch)[start:], start=epoch * len(self) + start):
+        order = self.epoch_order(epoch)[start:]
+        taken = Taken(self.images.in_epoch(epoch) if self.shuffle else self.images)
+        rows = in_workers(taken, order, self.workers) if self.workers else map(taken.__getitem__, order)
+        for batch, (index, row) in enumerate(zip(order, rows, strict=True), start=epoch * len(self) + start):
             self.batches = batch + 1
-            rows = self.images.take(index)
-            yield {"pixels": rows.pixels, "cond": rows.cond, "index": index, "batch": batch}
+            yield {"pixels": row.pixels, "cond": row.cond, "index": index, "batch": batch}
 
     def epoch_order(self, epoch: int) -> list[Tensor]:
         """Return the places of each batch of this rank in one epoch."""
@@ -84,6 +90,17 @@ class BatchLoader:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go to a position."""
         self.batches = state["batches"]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Rows of a set by their places, as a loader's workers ask for them."""
+
+    images: Images
+
+    def __getitem__(self, index: Tensor) -> ImageSet:
+        """Return the rows."""
+        return self.images.take(index)
 
 
 class NoImages:

@@ -14,7 +14,7 @@ from torch import Tensor
 from condgen.data.augment import Augmentation
 from condgen.data.base import ImageDataModule, Split, stratified_parts
 from condgen.data.fingerprint import hash_files
-from condgen.data.loader import ImageSet
+from condgen.data.images import ImageSet
 from condgen.download import download as download_file
 from condgen.whole import is_filled
 

@@ -14,7 +14,7 @@ from condgen.data.base import ImageDataModule, Split
 from condgen.data.decode import DecodeError
 from condgen.data.fingerprint import hash_images
 from condgen.data.fit import Fit, FitError
-from condgen.data.loader import ImageSet
+from condgen.data.images import ImageSet
 from condgen.types import Shape
 
 SHOWN = 10
@@ -106,9 +106,7 @@ class ImageSource(ABC):
 
     def damage(self) -> str:
         """Say which images are damaged: the first ten by name."""
-        more = f"; and {len(self.damaged) - SHOWN:,} more" if len(self.damaged) > SHOWN else ""
-        listed = "; ".join(self.damaged[:SHOWN])
-        return f"{len(self.damaged):,} of {len(self):,} images of {self.name} are damaged: {listed}{more}"
+        return damage_line(self.damaged, len(self), self.name)
 
     def _row(self, place: int, fit: Fit, shape: Shape) -> Tensor | None:
         """Read one image and bring it to a shape; None if it is damaged."""
@@ -122,6 +120,12 @@ class ImageSource(ABC):
             return fit(image, shape)
         except FitError as error:
             raise FitError(f"{self.title(place)} is {error}") from error
+
+
+def damage_line(damaged: list[str], count: int, name: str) -> str:
+    """Say which of some images are damaged: the first ten by name."""
+    more = f"; and {len(damaged) - SHOWN:,} more" if len(damaged) > SHOWN else ""
+    return f"{len(damaged):,} of {count:,} images of {name} are damaged: {'; '.join(damaged[:SHOWN])}{more}"
 
 
 class DamagedImagesError(ValueError):
@@ -211,7 +215,7 @@ class SplitImages(LoadedImages):
     def load(self) -> ImageSet:
         """Read the split."""
         self.module.prepare_data()
-        return self.module.images(self.split)
+        return self.module.images(self.split).all()
 
     @cached_property
     def fingerprint(self) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from condgen.callbacks.sample_grid import grid_conditions
 from condgen.checkpoints import CheckpointError, load_model
-from condgen.data import ImageDataModule
+from condgen.data import ImageDataModule, Images
 from condgen.models import GenerativeModel
 from condgen.models.plain import OWN_PACKAGES, from_plain, import_class
 from condgen.models.weights_hash import weights_hash
@@ -133,14 +133,14 @@ class TrainingImages:
             ValueError: If the data cannot be read, or holds images of another shape.
         """
         data = self.data(run)
-        train, split = data.images("train").pixels, run.protocol.get("split")
-        if images.shape[1:] != train.shape[1:]:
-            raise ValueError(f"samples are {tuple(images.shape[1:])}, training images {tuple(train.shape[1:])}")
-        held_out = data.images("validation" if split == "validation" else "test").pixels
+        train, split = data.images("train"), run.protocol.get("split")
+        if images.shape[1:] != data.image_shape:
+            raise ValueError(f"samples are {tuple(images.shape[1:])}, training images {data.image_shape}")
+        held_out = data.images("validation" if split == "validation" else "test")
         some = torch.randperm(len(held_out), generator=generator("held out"))[:HELD_OUT]
-        distance, place = nearest_rows(images, train)
-        reference, _ = nearest_rows(held_out[some], train)
-        sheet = grid(torch.cat([images, train[place]]), columns=len(images))
+        distance, place = nearest_rows(torch.cat([images, held_out.take(some).pixels]), train)
+        reference, distance = distance[len(images) :], distance[: len(images)]
+        sheet = grid(torch.cat([images, train.take(place[: len(images)]).pixels]), columns=len(images))
         return Neighbours(sheet, distance.tolist(), float(reference.median()))
 
 
@@ -161,15 +161,16 @@ def data_card(run: Run) -> dict[str, Any]:
     return {"class_path": card["class_path"], "init_args": init_args}
 
 
-def nearest_rows(images: Tensor, among: Tensor, chunk: int = 8192) -> tuple[Tensor, Tensor]:
-    """Return the root mean square difference to the nearest of other uint8 images, and its place, (N,) each."""
-    rows, parts = images.flatten(1).float(), []
-    for start in range(0, len(among), chunk):
-        value, place = torch.cdist(rows, among[start : start + chunk].flatten(1).float()).min(dim=1)
-        parts.append((value, place + start))
-    values, places = (torch.stack(side) for side in zip(*parts, strict=True))
-    value, part = values.min(dim=0)
-    return value / sqrt(rows.shape[1]), places.gather(0, part.unsqueeze(0)).squeeze(0)
+def nearest_rows(images: Tensor, among: Images) -> tuple[Tensor, Tensor]:
+    """Return the root mean square difference to the nearest of other images, and its place, (N,) each."""
+    rows, start = images.flatten(1).float(), 0
+    best, place = torch.full((len(rows),), torch.inf), torch.zeros(len(rows), dtype=torch.int64)
+    for block in among.blocks():
+        value, nearest = torch.cdist(rows, block.pixels.flatten(1).float()).min(dim=1)
+        better = value < best
+        best, place = torch.where(better, value, best), torch.where(better, nearest + start, place)
+        start += len(block)
+    return best / sqrt(rows.shape[1]), place
 
 
 def neighbours(run: Run, drawn: Drawn, images: TrainingImages, say: Callable[[str], None]) -> Neighbours | str:

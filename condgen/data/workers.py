@@ -1,0 +1,45 @@
+"""Work on keys in several processes, in order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from torch.utils.data import DataLoader
+
+
+class Keyed(Protocol):
+    """Makes something of a key."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Return what belongs to a key."""
+
+
+def spare_cores() -> int:
+    """Return the number of processes that may work beside this one; 0 on one core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if cores > 1 else 0
+
+
+def in_workers(source: Keyed, keys: Sequence[Any], workers: int, say: str | None = None) -> Iterator[Any]:
+    """Yield `source[key]` for each key, in order, made ahead by some processes.
+
+    Args:
+        source: Makes something of a key.
+        keys: The keys.
+        workers: Number of processes; 0 for this one.
+        say: What a progress bar calls the work; null for none.
+    """
+    made = iter(DataLoader(source, sampler=keys, batch_size=None, num_workers=workers, collate_fn=unchanged))  # type: ignore[arg-type]
+    if say is None:
+        yield from made
+        return
+    from rich.progress import track
+
+    yield from track(made, say, total=len(keys), transient=True)
+
+
+def unchanged(item: Any) -> Any:
+    """Return an item as it is."""
+    return item
