@@ -21,8 +21,8 @@ from local_server import Answer, LocalServer, local_server
 from torchvision import datasets
 
 from condgen.cli import main
-from condgen.data import CIFAR10, CIFAR100, MNIST, FashionMNIST
-from condgen.data.published import PublishedImages
+from condgen.data import CIFAR10, CIFAR100, MNIST, FashionMNIST, cifar
+from condgen.data.published import PublishedImages, fetch_archive
 
 ALL = [MNIST, FashionMNIST, CIFAR10, CIFAR100]
 SIZES = {MNIST: (50, 10, 20), FashionMNIST: (50, 10, 20), CIFAR10: (40, 10, 20), CIFAR100: (200, 100, 100)}
@@ -231,6 +231,19 @@ def test_two_programs_at_once_both_end_well(shelf: Shelf, tmp_path: Path) -> Non
     for thread in threads:
         thread.join()
     assert failed == []
+    assert on_disk(tmp_path) == sorted([*shelf.archives, *shelf.files])
+
+
+@pytest.mark.parametrize("shelf", [CIFAR10], indirect=True)
+def test_a_folder_that_comes_while_its_archive_is_downloaded_is_taken(shelf: Shelf, tmp_path: Path) -> None:
+    def slowly(*args: Any) -> Path:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cifar, "fetch_archive", fetch_archive)
+            shelf.data(tmp_path).prepare_data()
+        return fetch_archive(*args)
+
+    shelf.patch.setattr(cifar, "fetch_archive", slowly)
+    shelf.data(tmp_path).prepare_data()
     assert on_disk(tmp_path) == sorted([*shelf.archives, *shelf.files])
 
 
