@@ -201,7 +201,7 @@ def test_damaged_files_are_named_or_left_out(
         ImageFolder(root, 8, cache_gib=cache_gib).prepare_data()
     for name, why in (("a/003.png", "empty file"), ("b/007.png", "damaged"), ("b/009.png", "not an image file")):
         assert f"{root}/{name}: {why}" in str(caught.value)
-    assert str(caught.value).endswith("; on_error skip leaves them out")
+    assert f"; on_error skip leaves them out, condgen data check {root} --all" in str(caught.value)
     data = ImageFolder(root, 8, on_error="skip", cache_gib=cache_gib)
     data.prepare_data()
     assert "left out: 3 of 60 images" in caplog.text

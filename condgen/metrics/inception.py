@@ -10,7 +10,7 @@ from torch import Tensor
 
 from condgen.checks import describe
 from condgen.download import download
-from condgen.metrics.extractors import Extractor
+from condgen.metrics.extractors import Extractor, misfit
 from condgen.metrics.weights_file import check_weights
 
 CANONICAL_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -96,5 +96,4 @@ def load_net(module: Any, path: Path) -> Any:
         torch.load(path, weights_only=True, map_location="cpu")  # torch-fidelity itself would run what is pickled
         return module.FeatureExtractorInceptionV3("inception-v3-compat", LAYERS, str(path))
     except Exception as error:  # what is not whole, not weights, or of another net, each has its own type
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} holds no weights of torch-fidelity's Inception: {reason}") from error
+        raise ValueError(f"{path} holds no weights of torch-fidelity's Inception: {misfit(error)}") from error
