@@ -11,10 +11,11 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from evaluate_inputs import Fails, twenty_of_each, write_pngs
 from report_runs import Page
 
 from condgen.cli import main
-from condgen.data import Digits
+from condgen.data import Digits, ImageSet
 from condgen.models import CGAN
 from condgen.nets import MLPDiscriminator, MLPGenerator
 
@@ -43,9 +44,32 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let downloads that fail be tried again at once."""
+    monkeypatch.setattr("condgen.download.PAUSE", 0.0)
+
+
 @pytest.fixture(scope="session")
 def digits() -> Digits:
     return Digits()
+
+
+@pytest.fixture(scope="session")
+def samples(digits: Digits) -> ImageSet:
+    """200 training images, 20 of each class, in the order of their classes."""
+    return twenty_of_each(digits)
+
+
+@pytest.fixture(scope="session")
+def folder(samples: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as PNG files in class subfolders; not to be changed."""
+    return write_pngs(samples, tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture
+def fails(capsys: pytest.CaptureFixture[str]) -> Fails:
+    return Fails(capsys)
 
 
 @pytest.fixture

@@ -1,19 +1,25 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
 from condgen.data import Digits, ImageSet
-from condgen.metrics import classification_accuracy_score
+from condgen.metrics import Score, classification_accuracy_score
 from condgen.nets import ConvClassifier
 
 NET = partial(ConvClassifier, widths=(16, 32), feature_dim=64)
 
 
-def score(images: Tensor, label: Tensor, real: ImageSet, **kwargs: object) -> float:
+def score(images: Tensor, label: Tensor, real: ImageSet, **kwargs: Any) -> float:
+    return scored(images, label, real, **kwargs).value
+
+
+def scored(images: Tensor, label: Tensor, real: ImageSet, **kwargs: Any) -> Score:
     return classification_accuracy_score(images, label, real.pixels, real.cond["label"], num_classes=10, **kwargs)
 
 
@@ -22,6 +28,16 @@ def test_real_images_teach_a_classifier_and_shuffled_labels_do_not(digits: Digit
     assert score(train.pixels, train.cond["label"], test, net=NET) > 0.95
     shuffled = train.cond["label"][torch.randperm(len(train))]
     assert 0.02 < score(train.pixels, shuffled, test, net=NET) < 0.25
+
+
+def test_the_interval_is_wilson_s_for_the_real_images(digits: Digits) -> None:
+    train, test = digits.images("train").take(torch.arange(100)), digits.images("test")
+    for count in (90, 360):
+        real = test.take(torch.arange(count))
+        result = scored(train.pixels, train.cond["label"], real, net=NET, epochs=3)
+        ends = binomtest(round(result.value * count), count).proportion_ci(method="wilson")
+        assert result.low == pytest.approx(ends.low, abs=1e-5)
+        assert result.high == pytest.approx(ends.high, abs=1e-5)
 
 
 def test_a_collapsed_generator_scores_lower(digits: Digits) -> None:

@@ -168,6 +168,7 @@ def test_raw_weights_training_images_and_cas_by_choice(digits: Digits, make_trai
     assert "floor" not in with_raw["fd_digits"]
     assert "cas" not in with_raw
     trained_on = scores(600, cas=True)[1]["cas"]
+    assert trained_on["low"] < trained_on["value"] < trained_on["high"] < trained_on["low"] + 0.11  # of 360 images
     assert trained_on["value"] < 0.5 < 0.6 < trained_on["floor"]["mean"]
     callback = EvaluateSamples(DigitsExtractor(), n_samples=100, subset_size=60, raw=True)
     make_trainer(max_steps=6, callbacks=[callback]).fit(model, digits)

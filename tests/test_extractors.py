@@ -1,28 +1,33 @@
-"""Extractors: the published Inception, any module, and one's own classifier."""
+"""Extractors: the published Inception, and one's own classifier."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from functools import partial
+import errno
+import os
+from collections.abc import Callable
 from hashlib import sha256
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import pytest
 import torch
-from safetensors.torch import save_file
-from torch import nn
+from conftest import same_weights
+from local_server import Answer, local_server
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from condgen.callbacks import ExportClassifier
-from condgen.data import Digits
-from condgen.metrics import ClassifierExtractor, DigitsExtractor, Evaluator, InceptionExtractor, ModuleExtractor
+from condgen.data import Digits, ImageSet
+from condgen.data.base import Split
+from condgen.metrics import (
+    ClassifierExtractor,
+    DigitsExtractor,
+    Evaluator,
+    InceptionExtractor,
+)
+from condgen.metrics.extractors import save_classifier
 from condgen.metrics.inception import CANONICAL_SHA256, find_weights
-from condgen.metrics.weights_file import download_weights
 from condgen.models import Classifier
+from condgen.nets import ConvClassifier
 
 
 @pytest.fixture(scope="module")
@@ -93,91 +98,117 @@ def test_inception_names_what_it_does_not_take(inception_file: tuple[Path, str],
             InceptionExtractor(str(wrong), sha256(wrong.read_bytes()).hexdigest())
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    folder = tmp_path / "served"
-    folder.mkdir()
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield folder, f"http://127.0.0.1:{http.server_address[1]}"
-        http.shutdown()
-
-
-def test_weights_are_downloaded_whole_or_not_at_all(server: tuple[Path, str], tmp_path: Path) -> None:
-    folder, address = server
-    (folder / "weights.pth").write_bytes(b"weights" * 1000)
-    digest = sha256(b"weights" * 1000).hexdigest()
-    there = tmp_path / "hub" / "weights.pth"
-    (folder / "cut.pth").write_bytes(b"weights" * 500)
-    with pytest.raises(ValueError, match="is not the file that is due"):
-        download_weights(f"{address}/cut.pth", there, digest)
-    assert list(there.parent.iterdir()) == []
-    assert download_weights(f"{address}/weights.pth", there, digest).read_bytes() == b"weights" * 1000
-    (folder / "weights.pth").unlink()
-    assert download_weights(f"{address}/weights.pth", there, digest) == there
-    with pytest.raises(OSError, match=r"none.pth cannot be reached: File not found"):
-        download_weights(f"{address}/none.pth", tmp_path / "none.pth", digest)
-
-
-def test_without_network_the_way_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_downloaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(ValueError, match=r"cannot be reached.*get http.*SHA-256 abc.*weights_path.*DigitsExtractor"):
-        find_weights("http://127.0.0.1:9/weights.pth", "abc")
+    body = b"weights" * 1000
+    with local_server() as server:
+        url = server.serve("weights.pth", Answer(body[:10], length=len(body)), Answer(body))
+        for _ in range(2):
+            path = find_weights(url, sha256(body).hexdigest())
+            assert path == tmp_path / "hub" / "checkpoints" / "weights.pth"
+            assert path.read_bytes() == body
+        assert len(server.asked) == 2
 
 
-def test_any_module_is_an_extractor_but_never_with_random_weights(tmp_path: Path, digits: Digits) -> None:
-    pooled = ModuleExtractor(nn.Sequential(nn.AvgPool2d(2), nn.Flatten()), "pooled", (1, 8, 8))
-    images = digits.images("test")
-    evaluator = Evaluator(pooled)
-    real, fake = (
-        evaluator.extract(images.pixels[rows], images.cond["label"][rows]) for rows in (slice(180), slice(180, 360))
+FAULTS = {
+    "truncated": (Answer(b"weights", length=7000), "it broke off after 7 of 7,000 bytes"),
+    "garbled": (Answer(b"other"), f"its SHA-256 is {sha256(b'other').hexdigest()}, not abc"),
+    "gone": (Answer(code=404), "HTTP 404 Not Found"),
+    "out of order": (Answer(code=500), "HTTP 500 Internal Server Error"),
+    "refused": (None, "Connection refused"),
+    "disk full": (Answer(b"weights"), "weights.pth cannot be written: No space left on device"),
+    "damaged before": (Answer(b"weights"), "weights.pth is not the file that is due"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_whatever_is_wrong_with_weights_the_way_out_is_said(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, reason = FAULTS[name]
+    folder, digest = tmp_path / "hub" / "checkpoints", "abc"
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    if name == "damaged before":
+        folder.mkdir(parents=True)
+        (folder / "weights.pth").write_bytes(b"half")
+    if name == "disk full":
+        digest = sha256(b"weights").hexdigest()
+        monkeypatch.setattr(os, "fsync", no_space)
+    with local_server() as server:
+        url = "http://127.0.0.1:9/weights.pth" if answer is None else server.serve("weights.pth", answer)
+        monkeypatch.setattr("torch_fidelity.feature_extractor_inceptionv3.URL_INCEPTION_V3", url)
+        with pytest.raises(ValueError, match=r"^no Inception weights: ") as caught:
+            InceptionExtractor(sha256=digest)
+    line = str(caught.value)
+    assert reason in line
+    assert line.endswith(
+        f"; get {url} (SHA-256 {digest}) and name it as weights_path, or use a classifier meanwhile: a shipped one "
+        "(DigitsExtractor, MNISTExtractor) or, by ClassifierExtractor, your own"
     )
-    scores = evaluator.score(real, fake).scores
-    assert list(scores) == [
-        "fd_pooled", "intra_fd_pooled", "kid_pooled", "precision", "recall", "density", "coverage", "diversity"
-    ]  # fmt: skip
-    assert pooled.feature_dim == 16
+    assert "\n" not in line
+    left = [path.name for path in folder.iterdir()]
+    assert left == (["weights.pth"] if name == "damaged before" else [])
 
-    def linear() -> nn.Module:
-        return nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
 
-    with pytest.raises(ValueError, match="'mine' has parameters but no weights_path"):
-        ModuleExtractor(linear(), "mine", (1, 8, 8))
-    trained = linear()
-    save_file(trained.state_dict(), tmp_path / "mine.safetensors")
-    torch.save(trained.state_dict(), tmp_path / "mine.pth")
-    one, two = (
-        ModuleExtractor(linear(), "mine", (1, 8, 8), str(tmp_path / f"mine.{ending}"))
-        for ending in ("safetensors", "pth")
-    )
-    assert one.sha256 == two.sha256 != pooled.sha256
-    assert torch.allclose(one(images.pixels[:3]), trained(images.pixels[:3].float() / 127.5 - 1), atol=1e-6)
-    with pytest.raises(ValueError, match=r"must return features \(N, D\), got \(2, 1, 4, 4\)"):
-        ModuleExtractor(nn.AvgPool2d(2), "map", (1, 8, 8))
-    with pytest.raises(ValueError, match=r"mine.pth holds no weights of Linear"):
-        ModuleExtractor(nn.Linear(2, 2), "other", (1, 8, 8), str(tmp_path / "mine.pth"))
-    with pytest.raises(TypeError, match="uint8"):
-        one(torch.zeros(1, 1, 8, 8))
-    with pytest.raises(ValueError, match=r"\(N, 1, 8, 8\)"):
-        one(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
-    with pytest.raises(TypeError, match="has no classes"):
-        one.logits(torch.zeros(1, 5))
+def no_space(number: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_fit_leaves_a_classifier_that_judges(make_trainer: Callable[..., L.Trainer], tmp_path: Path) -> None:
     data = Digits()
     model = Classifier(data.image_shape, data.cond_spec)
-    make_trainer(max_steps=150, callbacks=[ExportClassifier()], limit_val_batches=1.0).fit(model, data)
+    trainer = make_trainer(
+        max_steps=150, callbacks=[ExportClassifier()], limit_val_batches=1.0, val_check_interval=20,
+        check_val_every_n_epoch=None
+    )  # fmt: skip
+    trainer.fit(model, data)
     extractor = ClassifierExtractor(str(tmp_path / "classifier.safetensors"))
-    images = data.images("test")
-    evaluator = Evaluator(extractor)
-    features = evaluator.extract(images.pixels, images.cond["label"])
-    assert evaluator.score(features, features).scores["label_accuracy"].value > 0.9
+    evaluator, card = Evaluator(extractor), extractor.card
+    for split in ("validation", "test"):
+        images = data.images(split)
+        features = evaluator.extract(images.pixels, images.cond["label"])
+        measured = evaluator.score(features, features).scores["label_accuracy"].value
+        assert card[f"{split}_accuracy"] == pytest.approx(measured, abs=1e-6)
+        assert measured > 0.9
     assert extractor.name.startswith("digits_")
     assert extractor.name != DigitsExtractor().name
-    assert extractor.card["validation_accuracy"] > 0.9
+    assert extractor.class_names == card["classes"] == DigitsExtractor.class_names
+    assert card["images_seen"] == model.images_seen == 150 * 64
+    assert same_weights(extractor.net, model.net)
+    assert [path.name for path in tmp_path.iterdir()] == ["classifier.safetensors"]
+
+
+def test_a_split_that_cannot_be_read_costs_no_weights(
+    make_trainer: Callable[..., L.Trainer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class NoTest(Digits):
+        def load(self, split: Split) -> ImageSet:
+            if split == "test":
+                raise FileNotFoundError("no test images")
+            return super().load(split)
+
+    data = NoTest()
+    make_trainer(max_steps=1, callbacks=[ExportClassifier()]).fit(Classifier(data.image_shape, data.cond_spec), data)
+    card = ClassifierExtractor(str(tmp_path / "classifier.safetensors")).card
+    assert card["test_accuracy"] is None
+    assert 0 <= card["validation_accuracy"] <= 1
+    assert "warning: no test accuracy: no test images" in capsys.readouterr().out
+
+
+def test_a_classifier_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, path = ConvClassifier((1, 8, 8), 2), tmp_path / "new" / "x.safetensors"
+    card = {"name": "x", "image_shape": net.shape, "num_classes": 2, "net": net.settings}
+    save_classifier(net, path, card)
+    before = path.read_bytes()
+
+    other = ConvClassifier((1, 8, 8), 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", no_space)
+        with pytest.raises(OSError, match="No space left"):
+            save_classifier(other, path, card)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert path.read_bytes() == before
+    save_classifier(net, path, card | {"num_classes": 3})
+    with pytest.raises(ValueError, match=r"size mismatch for head.weight: .*\[2, 128\].*\[3, 128\]") as error:
+        ClassifierExtractor(str(path))
+    assert "\n" not in str(error.value)

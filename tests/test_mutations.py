@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 from test_decode import NOISE, chunk, encoded, png
 
+from condgen.cli import main
+from condgen.data import DamagedImagesError, ImageFolder
 from condgen.data.decode import DecodeError, decode
 
 MEGABYTE = 1 << 20
@@ -106,12 +109,38 @@ def packed(megabytes: int) -> bytes:
     return b"".join(packer.compress(bytes(MEGABYTE)) for _ in range(megabytes)) + packer.flush()
 
 
-def decode_all(seed: int) -> dict[str, Any]:
-    """Decode them, and tell how it went."""
+def damaged_files(seed: int) -> list[tuple[str, bytes]]:
     draw, whole = random.Random(seed), originals()
     files = [(f"{number}-{name}", mutate(whole[name], draw)) for number in range(66) for name in whole]
     files += [(f"renamed-{place}.png", content) for place, content in enumerate(foreign())]
-    files += bombs().items()
+    return [*files, *bombs().items()]
+
+
+def train_on_all(seed: int, folder: Path) -> dict[str, Any]:
+    """Go through an epoch of them as a data set, from the array and file by file, and tell how it went."""
+    for place, (name, content) in enumerate(damaged_files(seed)):
+        path = folder / "set" / "ab"[place % 2] / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    root, seen = str(folder / "set"), []
+    before = peak()
+    for limit in (8.0, 0.0):
+        data = ImageFolder(root, 32, on_error="skip", cache_gib=limit, workers=0)
+        data.prepare_data()
+        splits = ("train", "validation", "test")
+        seen.append([sum(len(rows) for rows in data.images(split).blocks()) for split in splits])
+        batches = sum(1 for _ in data.train_dataloader())
+    growth = max(peak() - before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024 - before)
+    try:
+        ImageFolder(root, 32).prepare_data()
+    except DamagedImagesError as error:
+        named = str(error)
+    return {"seen": seen, "batches": batches, "growth": growth, "error": named}
+
+
+def decode_all(seed: int) -> dict[str, Any]:
+    """Decode them, and tell how it went."""
+    files = damaged_files(seed)
     before, errors, decoded = peak(), [], 0
     for place, (name, content) in enumerate(files):
         try:
@@ -146,10 +175,32 @@ def test_a_thousand_damaged_files_are_decoded_or_named() -> None:
     assert set(bombs()) - {name for name, _ in out["errors"]} == {"rows.png"}  # a pixel, and more that is not looked at
 
 
+def test_an_epoch_of_a_thousand_damaged_files_goes_on_without_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONDGEN_CACHE", str(tmp_path / "cache"))
+    ran = subprocess.run([sys.executable, __file__, "0", str(tmp_path)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    out = json.loads(ran.stdout.splitlines()[-1])
+    assert out["seen"][0] == out["seen"][1]
+    whole, batches = sum(out["seen"][0]), out["seen"][0][0] // 64
+    assert whole > 300
+    assert out["batches"] == batches
+    assert out["growth"] < 300
+    assert "and 6" in out["error"] or "and 5" in out["error"]
+    assert main(["data", "check", str(tmp_path / "set"), "--all"]) == 1
+    listed = capsys.readouterr().out
+    count = int(listed.partition("\nwrong")[2].split()[0])
+    assert whole + count >= 1000
+    named = [line for line in listed.splitlines() if line.startswith(f"  {tmp_path}/set/")]
+    assert len(named) == len(set(named)) == int(out["error"].split()[0].replace(",", ""))
+
+
 def test_originals_are_whole() -> None:
     assert {decode(content, channels=3).shape for content in originals().values()} == {(3, 40, 48), (3, 48, 40)}
     assert all(len(content) < MEGABYTE for content in originals().values())
 
 
 if __name__ == "__main__":
-    print(json.dumps(decode_all(int(sys.argv[1]))))
+    work = decode_all(int(sys.argv[1])) if len(sys.argv) == 2 else train_on_all(int(sys.argv[1]), Path(sys.argv[2]))
+    print(json.dumps(work))

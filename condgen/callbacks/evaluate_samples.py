@@ -46,7 +46,8 @@ class EvaluateSamples(L.Callback):
         raw: In `validate` and `test`, sample with the raw weights though there are averaged ones.
         floor: In `validate` and `test`, score training images too.
         cas: In `validate` and `test`, train the extractor's net from scratch on the samples and report its accuracy on
-            the split (Ravuri & Vinyals 2019). Takes minutes, in the first process.
+            the split (Ravuri & Vinyals 2019), with an interval for the draw of the split. Takes minutes, in the first
+            process.
     """
 
     def __init__(
@@ -124,20 +125,22 @@ class EvaluateSamples(L.Callback):
             return {}
         return {"label": index % len(model.cond_spec["label"]["names"])}
 
-    def _train_on(self, real: RealImages, split: EvaluationSplit, pixels: Tensor, cond: Condition) -> dict[str, float]:
+    def _train_on(self, real: RealImages, split: EvaluationSplit, pixels: Tensor, cond: Condition) -> Score:
         """Return the classification accuracy score of all processes' uint8 images."""
         if "label" not in cond:
             raise ValueError("evaluation.cas needs images with labels")
         images = real.gather(pixels), real.gather(cond["label"].to(pixels.device))
-        value = 0.0
+        score: Score | None = None
         if real.trainer.is_global_zero:
             truth = real.data.images(split).all()
             there = truth.pixels.to(pixels.device), truth.cond["label"].to(pixels.device)
             classes = len(real.data.cond_spec["label"]["names"])
-            value = classification_accuracy_score(
+            score = classification_accuracy_score(
                 *images, *there, num_classes=classes, net=real.evaluator.extractor.new_net
             )
-        return {"cas": float(real.trainer.strategy.broadcast(value))}
+        score = real.trainer.strategy.broadcast(score)
+        assert score is not None
+        return score
 
     # ------------------------------------------------------------------ report
 
@@ -152,15 +155,13 @@ class EvaluateSamples(L.Callback):
     ) -> None:
         scores = dict(evaluation.scores)
         if self.cas:
-            scores |= {
-                name: Score(value, "higher") for name, value in self._train_on(real, split, *samples[:2]).items()
-            }
+            scores["cas"] = self._train_on(real, split, *samples[:2])
         floors = self._floors(real, split) if self.floor else {}
         protocol = self._protocol(real, model, split, seconds)
         self.result = {
             "scores": score_rows(scores, floors),
             "per_class": self._per_class(model, evaluation),
-            "warnings": evaluation.warnings,
+            "warnings": [*real.warnings, *evaluation.warnings],
             "cost": self._cost(real.trainer, model, samples),
             "protocol": protocol,
         }
@@ -170,7 +171,7 @@ class EvaluateSamples(L.Callback):
         add_to_report(folder, self.result, shared_protocol(real.trainer, model, split))
         title = f"{self.n_samples} samples against {protocol['n_real']} {split} images"
         Console().print(score_table(self.result["scores"], title))
-        for line in evaluation.warnings:
+        for line in self.result["warnings"]:
             print(f"warning: {line}")
 
     def _floors(self, real: RealImages, split: EvaluationSplit) -> dict[str, dict[str, float]]:
@@ -184,7 +185,7 @@ class EvaluateSamples(L.Callback):
             chosen = torch.randperm(len(train), generator=generator("floor", 0))[: self.n_samples]
             images = train.take(chosen[share(len(chosen), real.trainer.global_rank, real.trainer.world_size)])
             trained_on = self._train_on(real, split, images.pixels.to(real.device), images.cond)
-            return {name: {"mean": value, "sd": 0.0, "draws": 1} for name, value in trained_on.items()}
+            return {"cas": {"mean": trained_on.value, "sd": 0.0, "draws": 1}}
 
         return floors | real.kept_scores(measure, split, n=self.n_samples, protocol=real.evaluator.protocol, cas=True)
 

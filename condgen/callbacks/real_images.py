@@ -14,17 +14,16 @@ from condgen.data import ImageDataModule
 from condgen.data.base import Split
 from condgen.metrics import Evaluator, FeatureCache, Features
 from condgen.metrics.floors import Floor, floor_draws, floors
-from condgen.seeding import generator, share
+from condgen.metrics.memorisation import MOST, training_images
+from condgen.seeding import share
 from condgen.types import Condition
-
-MOST = 50_000
-"""Training images whose features are kept, at most."""
 
 
 class RealImages:
     """Features of the splits of a trainer's data, shared out over its processes, and the floors of scores.
 
-    Both are kept on disk by the content that they were made from: a second evaluation reads no real image.
+    Both are kept on disk by the content that they were made from: a second evaluation reads no real image. What a
+    reader must know of how the evaluator's classes fit the data's stands in `warnings`.
     """
 
     def __init__(self, evaluator: Evaluator, trainer: L.Trainer) -> None:
@@ -35,6 +34,8 @@ class RealImages:
         self.trainer = trainer
         self.data = data
         self.cache = FeatureCache()
+        names = data.cond_spec.get("label", {}).get("names")
+        self.warnings = [] if names is None else evaluator.match_classes(names)
         self._whole: dict[str, Features] = {}
 
     @property
@@ -67,7 +68,7 @@ class RealImages:
 
     def _make(self, split: Split, most: int | None, key: str) -> Features:
         images = self.data.images(split)
-        chosen = torch.randperm(len(images), generator=generator("training images"))[:most].sort().values
+        chosen = training_images(len(images)) if split == "train" else torch.arange(len(images))
         mine = [self.extract(rows.pixels, rows.cond) for rows in images.blocks(chosen[self._places(len(chosen))])]
         features = self.gather(torch.cat([part.features for part in mine])).cpu()
         labels = [part.label for part in mine if part.label is not None]
@@ -111,7 +112,8 @@ class RealImages:
         def measure() -> dict[str, Any]:
             return floors([score(places) for places in floor_draws(len(self._all("train").features), n, draws)])
 
-        return self.kept_scores(measure, split, n=n, draws=draws, protocol=self.evaluator.protocol)
+        settings = {"protocol": self.evaluator.protocol, "scores": self.evaluator.score_names}
+        return self.kept_scores(measure, split, n=n, draws=draws, **settings)
 
     def kept_scores(self, measure: Callable[[], dict[str, Any]], split: Split, **settings: Any) -> dict[str, Any]:
         """Return scores of training images against a split that are kept on disk, or measured and kept from now on.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from condgen.checkpoints.load import find_checkpoint, load_model
+from condgen.checkpoints.load import find_checkpoint, load_model, read_checkpoint
 from condgen.data import ImageSet, LoadedImages
 from condgen.models.weights_hash import weights_hash
 from condgen.pixels import to_uint8
@@ -52,6 +54,10 @@ class DrawnImages(LoadedImages):
         self.model.raw = raw
         self.model.to(device)
         self.class_names = list(self.model.cond_spec["label"]["names"]) if self.labelled else None
+        self.cost = {
+            "parameters": sum(value.numel() for value in self.model.sampling_net.parameters()),
+            **training_cost(read_checkpoint(path)),
+        }
         self.card |= {
             "model": type(self.model).__name__,
             "ema": self.model.averaged,
@@ -70,8 +76,9 @@ class DrawnImages(LoadedImages):
 
     def load(self) -> ImageSet:
         """Draw all samples."""
-        index = torch.arange(self.n)
+        index, start = torch.arange(self.n), time.perf_counter()
         pixels = torch.cat([self._draw(part) for part in index.split(CHUNK)])
+        self.cost["sampling_ms_per_image"] = 1000 * (time.perf_counter() - start) / self.n
         return ImageSet(pixels, self._cond(index))
 
     def _draw(self, index: Tensor) -> Tensor:
@@ -88,3 +95,13 @@ class DrawnImages(LoadedImages):
     def __len__(self) -> int:
         """Return the number of samples."""
         return self.n
+
+
+def training_cost(checkpoint: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return seconds and images per second of training as the callback `TrainingTime` left them, else null."""
+    clock = checkpoint.get("callbacks", {}).get("TrainingTime") or {"seconds": 0.0, "images": 0, "complete": False}
+    seconds, images = clock["seconds"], clock["images"]
+    return {
+        "training_seconds": seconds if clock["complete"] and images else None,
+        "images_per_second": images / seconds if images else None,
+    }

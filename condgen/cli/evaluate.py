@@ -6,16 +6,14 @@ from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from condgen.cli.errors import RunError, UserError, nearest
+from condgen.cli.errors import RunError, UserError
 from condgen.cli.parser import OneLineParser
 from condgen.cli.sample import moved
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable
 
     from condgen.data import ImageSource
-    from condgen.metrics import Extractor
 
 N_SAMPLES = 5000
 DESCRIPTION = """\
@@ -41,7 +39,11 @@ def parser() -> OneLineParser:
         "--extractor",
         required=True,
         metavar="NAME",
-        help="digits, mnist, inception, or a file: a classifier's .safetensors, Inception's .pth",
+        help="digits, mnist, inception, or a file: a classifier's .safetensors, Inception's .pth, or a .yaml with "
+        "class_path and init_args of any extractor",
+    )
+    out.add_argument(
+        "--train", metavar="PATH", help="what the generator was trained on, as REAL; of a data config the train split"
     )
     out.add_argument("--out", metavar="FOLDER", help="write metrics.json there")
     out.add_argument("--split", default="test", choices=("train", "validation", "test"), help="of data configs")
@@ -53,7 +55,9 @@ def parser() -> OneLineParser:
     out.add_argument("--n", type=int, help=f"samples of a run; default {N_SAMPLES}")
     out.add_argument("--seed", type=int, help="seed of a run's first sample; default 0")
     out.add_argument("--raw", action="store_true", help="sample with a run's raw weights, not the averaged ones")
-    out.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="package a run may import")
+    out.add_argument(
+        "--trust", action="append", default=[], metavar="PACKAGE", help="package that a run or an extractor may import"
+    )
     out.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
     return out
 
@@ -65,14 +69,16 @@ def run(verb: str, args: list[str]) -> int:
     check_use(options, overrides)
 
     from condgen.checkpoints import CheckpointError
+    from condgen.cli.extractor_config import find_extractor
     from condgen.data import DamagedImagesError, Fit
     from condgen.metrics import evaluate
 
     try:
-        extractor = moved(find_extractor(options.extractor), options.device)
+        extractor = moved(find_extractor(options.extractor, options.trust), options.device)
         fit = Fit(options.resize, options.pad, options.grey)
         real, fake = (open_source(name, options, overrides) for name in (options.real, options.fake))
-        result = evaluate(real, fake, extractor, fit=fit, subset_size=options.subset_size)
+        train = open_train(real, options, overrides)
+        result = evaluate(real, fake, extractor, train=train, fit=fit, subset_size=options.subset_size)
         report(result, options.out)
     except (DamagedImagesError, OSError) as error:
         skip = "; --on-error skip leaves them out" if isinstance(error, DamagedImagesError) else ""
@@ -99,30 +105,14 @@ def split_overrides(args: list[str]) -> tuple[list[str], list[str]]:
 
 def check_use(options: Namespace, overrides: list[str]) -> None:
     """Refuse options that would be ignored."""
-    names = options.real, options.fake
+    names = [name for name in (options.real, options.fake, options.train) if name is not None]
     if overrides and not any(map(is_config, names)):
         raise UserError(f"evaluate: {overrides[0].partition('=')[0]} is for data configs, and there is none")
+    if any(map(is_run, names)):
+        return
     given = [name for name in ("n", "seed", "raw", "trust") if getattr(options, name) not in (None, False, [])]
-    if given and not any(map(is_run, names)):
+    if given and (given[0] != "trust" or not is_config(options.extractor)):
         raise UserError(f"evaluate: --{given[0]} is for samples of a run, and there is no run")
-
-
-def find_extractor(name: str) -> Extractor:
-    """Make an extractor by its name, or by the file of its weights."""
-    from condgen.metrics import ClassifierExtractor, DigitsExtractor, InceptionExtractor, MNISTExtractor
-
-    named: dict[str, Callable[[], Extractor]] = {
-        "digits": DigitsExtractor,
-        "mnist": MNISTExtractor,
-        "inception": InceptionExtractor,
-    }
-    if name.endswith(".safetensors"):
-        return ClassifierExtractor(name)
-    if name.endswith((".pth", ".pt")):
-        return InceptionExtractor(name)
-    if name not in named:
-        raise UserError(f"no extractor {name!r}{nearest(name, named)}; give {', '.join(named)} or a file of weights")
-    return named[name]()
 
 
 def open_source(name: str, options: Namespace, overrides: list[str]) -> ImageSource:
@@ -137,6 +127,18 @@ def open_source(name: str, options: Namespace, overrides: list[str]) -> ImageSou
         seed, n = options.seed or 0, N_SAMPLES if options.n is None else options.n
         return DrawnImages(name, n, seed, raw=options.raw, device=options.device, trusted=options.trust)
     return open_images(name, skip_damaged=options.on_error == "skip")
+
+
+def open_train(real: ImageSource, options: Namespace, overrides: list[str]) -> ImageSource | None:
+    """Open what the generator was trained on; a data config that is also REAL is read once."""
+    from condgen.cli.data_config import data_module
+    from condgen.data import SplitImages
+
+    if options.train is None or not is_config(options.train):
+        return None if options.train is None else open_source(options.train, options, overrides)
+    if isinstance(real, SplitImages) and options.train == options.real:
+        return SplitImages(real.module, "train")
+    return SplitImages(data_module(options.train, overrides), "train")
 
 
 def is_config(name: str) -> bool:

@@ -11,13 +11,10 @@ import os
 import shutil
 import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from math import prod
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +26,7 @@ from condgen.data.decode import DecodeError
 from condgen.data.reading import Reading
 from condgen.data.stores import Store
 from condgen.data.workers import in_workers, spare_cores
+from condgen.whole import whole_folder
 
 BLOCK = 64
 GIB = 1 << 30
@@ -127,7 +125,10 @@ def open_decoded(pictures: Pictures, limit: float, say: str | None = None) -> De
     """
     keep = pictures.nbytes <= limit * GIB
     folder = cache_root() / "images" / f"{pictures.key}{'' if keep else '-card'}"
-    return find(pictures, folder, keep) or make(pictures, folder, keep, say)
+    try:
+        return find(pictures, folder, keep) or make(pictures, folder, keep, say)
+    except OSError as error:
+        raise OSError(f"{error}; CONDGEN_CACHE names another folder for what is kept") from error
 
 
 def find(pictures: Pictures, folder: Path, keep: bool) -> Decoded | None:
@@ -156,7 +157,8 @@ def checksum(array: Tensor) -> int:
 
 def make(pictures: Pictures, folder: Path, keep: bool, say: str | None) -> Decoded:
     """Read all pictures, in parallel, and put what they are into the cache, whole or not at all."""
-    with new_folder(folder) as new:
+    shutil.rmtree(folder, ignore_errors=True)
+    with whole_folder(folder) as new:
         array = new_array(new / PIXELS, (len(pictures.places), *pictures.reading.shape)) if keep else None
         content = blake2b(digest_size=16)
         damaged: dict[int, str] = {}
@@ -203,30 +205,6 @@ class Blocks:
             except DecodeError as error:
                 damaged[place] = str(error)
         return Block(int(places[0]), pixels, damaged, digest.digest())
-
-
-@contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """Fill a folder beside its place, and put it there when it is whole; whatever was there goes.
-
-    Raises:
-        OSError: If the disk is full, or the folder must not be written.
-    """
-    new = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        yield new
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(new, folder)
-    except OSError as error:
-        if error.filename is not None and not str(error.filename).startswith(str(folder.parent)):
-            raise
-        where = f"decoded images cannot be kept in {folder.parent}: {error.strerror or error}"
-        raise OSError(f"{where}; CONDGEN_CACHE names another folder") from error
-    finally:
-        if new is not None:
-            shutil.rmtree(new, ignore_errors=True)
 
 
 def new_array(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from condgen.data.archive_stores import open_store
 from condgen.data.augment import Augmentation
 from condgen.data.base import Split
 from condgen.data.decode import SUFFIXES
@@ -17,7 +18,7 @@ from condgen.data.folder_images import class_of_each
 from condgen.data.reading import Reading
 from condgen.data.splits import RandomSplit, check_trained, split_of
 from condgen.data.stored import Column, Listing, OnError, StoredDataModule
-from condgen.data.stores import Store, open_store
+from condgen.data.stores import Store
 from condgen.types import CondSpec
 
 

@@ -87,3 +87,7 @@ class Part(Images):
     def take(self, index: Tensor) -> ImageSet:
         """Return the rows at `index` (M,) int64 of the part."""
         return self.whole.take(self.places[index])
+
+    def in_epoch(self, epoch: int) -> Images:
+        """Return the part of what the set shows in an epoch."""
+        return Part(self.whole.in_epoch(epoch), self.places)

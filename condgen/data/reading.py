@@ -30,6 +30,10 @@ class Reading:
     crop: bool = True
     half: Half | None = None
 
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"image_size must be at least 1, got {self.size}")
+
     @property
     def shape(self) -> Shape:
         """Shape of what is read."""

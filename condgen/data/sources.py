@@ -37,6 +37,7 @@ class ImageSource(ABC):
         skip_damaged: Whether damaged images are left out; they are an error otherwise.
         reader: What the pixels are a function of beside the content, such as a decoder's version.
         card: What protocols say of how the images were made, in plain values.
+        cost: What it took to make them, in plain values, once they were read; empty where that is not known.
         decoded: Number of images that were read so far.
         damaged: What is wrong with each image that was left out.
     """
@@ -49,6 +50,7 @@ class ImageSource(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
         self.card: dict[str, Any] = {"data": name, "split": None}
+        self.cost: dict[str, float | None] = {}
         self.decoded = 0
         self.damaged: list[str] = []
 

@@ -170,7 +170,8 @@ class StoredDataModule(ImageDataModule):
         if damaged := list(decoded.card.damaged.values()):
             line = damage_line(damaged, len(files.places), str(column.store.root))
             if self.on_error == "fail":
-                raise DamagedImagesError(f"{line}; on_error skip leaves them out")
+                remedy = f"on_error skip leaves them out, condgen data check {column.store.root} --all names all"
+                raise DamagedImagesError(f"{line}; {remedy}")
             if say:
                 log.warning("left out: %s", line)
         return decoded

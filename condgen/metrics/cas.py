@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from condgen.checks import check_label, check_shape
+from condgen.metrics.evaluator import Score
+from condgen.metrics.intervals import wilson_interval
 from condgen.nets import ConvClassifier
 from condgen.pixels import to_model_range
 from condgen.seeding import derive, generator, seed_torch
@@ -29,9 +31,10 @@ def classification_accuracy_score(
     net: Callable[[Shape, int], nn.Module] = ConvClassifier,
     epochs: int = 10,
     seed: int = 0,
-) -> float:
+) -> Score:
     """Train a classifier from scratch on generated images, and return its accuracy on real ones.
 
+    The interval is Wilson's, for the draw of the real images; that of the training is not in it.
     The recipe is fixed: AdamW with cosine decay to 0, batches of 128, no augmentation; higher is better. It is a
     function of its arguments on one device, stack and number of threads, and leaves the global generators alone.
 
@@ -62,7 +65,9 @@ def classification_accuracy_score(
         seed_torch(derive("cas", seed), device)
         classifier = net(shape, num_classes).to(device)
         fit(classifier, images, label.long().to(device), epochs, seed)
-    return accuracy(classifier, real_images, real_label)
+    right, count = hits(classifier, real_images, real_label), len(real_images)
+    low, high = wilson_interval(torch.tensor(right), torch.tensor(count))
+    return Score(right / count, "higher", float(low), float(high))
 
 
 def fit(classifier: nn.Module, pixels: Tensor, label: Tensor, epochs: int, seed: int) -> None:
@@ -82,8 +87,8 @@ def fit(classifier: nn.Module, pixels: Tensor, label: Tensor, epochs: int, seed:
 
 
 @torch.no_grad()
-def accuracy(classifier: nn.Module, pixels: Tensor, label: Tensor, chunk: int = 512) -> float:
-    """Return the share of uint8 images (N, C, H, W) that a classifier assigns to their class."""
+def hits(classifier: nn.Module, pixels: Tensor, label: Tensor, chunk: int = 512) -> int:
+    """Count the uint8 images (N, C, H, W) that a classifier assigns to their class."""
     classifier.eval()
     answers = torch.cat([classifier(to_model_range(part)).argmax(dim=1) for part in pixels.split(chunk)])
-    return float((answers == label.to(answers.device)).float().mean())
+    return int((answers == label.to(answers.device)).sum())

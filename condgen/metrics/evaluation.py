@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,12 +12,12 @@ from torch import Tensor
 from condgen import __version__
 from condgen.data import Fit, ImageSource, LoadedImages, SplitImages
 from condgen.metrics.base import Features
-from condgen.metrics.classification import LabelAccuracy
 from condgen.metrics.evaluator import Evaluator, score_rows
 from condgen.metrics.extractors import Extractor
 from condgen.metrics.feature_cache import FeatureCache
 from condgen.metrics.floors import FLOOR_DRAWS, Floor, floor_draws, floors
-from condgen.metrics.shared_classes import Labelled, SharedClasses, share_classes
+from condgen.metrics.memorisation import training_images
+from condgen.metrics.shared_classes import Labelled, share_classes
 from condgen.metrics.source_features import due_shape, extract, source_features
 
 MODEL = ("model", "ema", "sampler", "checkpoint", "weights_sha256", "run_seed", "images_seen", "classes", "seeds")
@@ -29,6 +29,7 @@ def evaluate(
     fake: ImageSource,
     extractor: Extractor,
     *,
+    train: ImageSource | None = None,
     fit: Fit = Fit(),  # noqa: B008 - immutable
     subset_size: int | None = 2000,
     floor: bool = True,
@@ -39,38 +40,42 @@ def evaluate(
         real: Real images; their features are kept on disk, so that a second evaluation decodes none.
         fake: Samples.
         extractor: Turns uint8 images into features, on the device where it is.
+        train: What the generator was trained on, other than `real`, for `memorisation`.
         fit: What may be done to images that have not the extractor's shape.
         subset_size: Images per draw of precision, recall, density and coverage; null for the smaller side's number.
         floor: Give each score its floor, if `real` is the validation or test split of a data module.
 
     Returns:
-        `scores`, `per_class` where both sides have labels, `warnings` and `protocol`, in plain values.
+        `scores`, `per_class` where both sides have labels, `warnings`, `cost` where a model drew the samples, and
+        `protocol`, in plain values.
 
     Raises:
         ValueError: If images are damaged or do not fit, classes are unknown, or there are too few images.
     """
     start = time.perf_counter()
-    evaluator = Evaluator(extractor, subset_size)
+    evaluator, cache = Evaluator(extractor, subset_size), FeatureCache()
+    if train is not None and train.fingerprint == real.fingerprint:
+        raise ValueError(f"{train.name} is what samples are compared with; memorisation needs real images held out")
     shape = due_shape(real, fake, extractor.image_shape, fit)
-    samples = extract(fake, evaluator, fit, shape)
-    truth = source_features(real, evaluator, fit, shape, FeatureCache())
-    classes = share_classes(
-        Labelled(real.name, truth.label, real.class_names), Labelled(fake.name, samples.label, fake.class_names)
+    drawn = extract(fake, evaluator, fit, shape)
+    truth, samples, names, warnings = matched(
+        real, fake, source_features(real, evaluator, fit, shape, cache), drawn, evaluator
     )
-    warnings = [f"left out: {side.damage()}" for side in (real, fake) if side.damaged]
-    warnings += classes.warnings + drop_label_accuracy(evaluator, classes)
-    by_class = classes.fake is not None and not classes.warnings
-    truth = to_device(extractor, truth.features, classes.real if by_class else None)
-    samples = to_device(extractor, samples.features, classes.fake)
-    result = evaluator.score(truth, samples, intervals=True)
+    known = (
+        None if train is None else training_features(source_features(train, evaluator, fit, shape, cache), extractor)
+    )
+    result = evaluator.score(truth, samples, train=known, intervals=True)
     least = measure_floors(real, truth, len(samples.features), evaluator) if floor else {}
     tables = {name: plain(table) for name, table in result.per_class.items()}
+    damage = [f"left out: {side.damage()}" for side in (real, fake, train) if side is not None and side.damaged]
     return {
         "scores": score_rows(result.scores, least),
-        **({"per_class": {"names": classes.names, **tables}} if tables else {}),
-        "warnings": warnings + result.warnings,
+        **({"per_class": {"names": names, **tables}} if tables else {}),
+        "warnings": damage + warnings + result.warnings,
+        **({"cost": fake.cost} if fake.cost else {}),
         "protocol": {
             **protocol(real, fake),
+            **({} if train is None or known is None else {"train": training_card(train, known)}),
             "n_real": len(truth.features),
             "n_samples": len(samples.features),
             "device": samples.features.device.type,
@@ -81,10 +86,36 @@ def evaluate(
     }
 
 
+class Matched(NamedTuple):
+    """Features where the extractor is, their labels in one numbering with its names, and what a reader must know."""
+
+    real: Features
+    fake: Features
+    names: list[str]
+    warnings: list[str]
+
+
+def matched(real: ImageSource, fake: ImageSource, truth: Features, samples: Features, evaluator: Evaluator) -> Matched:
+    """Bring both sides' labels and the extractor's classes together; those of real images go where a class is rare."""
+    classes = share_classes(
+        Labelled(real.name, truth.label, real.class_names), Labelled(fake.name, samples.label, fake.class_names)
+    )
+    warnings = list(classes.warnings)
+    if classes.fake is not None:
+        numbered = real.class_names is None and fake.class_names is None
+        warnings += evaluator.match_classes(classes.names, numbered=numbered)
+    by_class = classes.fake is not None and not classes.warnings
+    return Matched(
+        to_device(evaluator.extractor, truth.features, classes.real if by_class else None),
+        to_device(evaluator.extractor, samples.features, classes.fake),
+        classes.names,
+        warnings,
+    )
+
+
 def to_device(extractor: Extractor, features: Tensor, label: Tensor | None) -> Features:
     """Move features and labels to where the extractor is."""
-    device = next(extractor.parameters(), features).device
-    return Features(features.to(device), None if label is None else label.to(device))
+    return Features(features.to(extractor.device), None if label is None else label.to(extractor.device))
 
 
 def protocol(real: ImageSource, fake: ImageSource) -> dict[str, Any]:
@@ -103,13 +134,15 @@ def protocol(real: ImageSource, fake: ImageSource) -> dict[str, Any]:
     }
 
 
-def drop_label_accuracy(evaluator: Evaluator, classes: SharedClasses) -> list[str]:
-    """Leave label accuracy out where the extractor's classes cannot be those of the images; say so."""
-    count = evaluator.extractor.num_classes
-    if not evaluator.extractor.label_classes or classes.fake is None or len(classes.names) == count:
-        return []
-    evaluator.metrics = [metric for metric in evaluator.metrics if not isinstance(metric, LabelAccuracy)]
-    return [f"label_accuracy is left out: the extractor knows {count} classes, and the images {len(classes.names)}"]
+def training_features(features: Features, extractor: Extractor) -> Features:
+    """Choose the training images that samples are compared with."""
+    return to_device(extractor, features.features[training_images(len(features.features))], None)
+
+
+def training_card(train: ImageSource, features: Features) -> dict[str, Any]:
+    """Say which images the generator is taken to have been trained on."""
+    card = {"data": train.card["data"], "split": train.card["split"], "fingerprint": train.fingerprint}
+    return {**card, "n": len(features.features)}
 
 
 def measure_floors(real: ImageSource, truth: Features, n: int, evaluator: Evaluator) -> dict[str, Floor]:
@@ -117,7 +150,12 @@ def measure_floors(real: ImageSource, truth: Features, n: int, evaluator: Evalua
     if not isinstance(real, SplitImages) or real.split == "train":
         return {}
     train, cache = SplitImages(real.module, "train"), FeatureCache()
-    settings: dict[str, Any] = {"n": n, "draws": FLOOR_DRAWS, "protocol": evaluator.protocol}
+    settings: dict[str, Any] = {
+        "n": n,
+        "draws": FLOOR_DRAWS,
+        "protocol": evaluator.protocol,
+        "scores": evaluator.score_names,
+    }
     if truth.label is None:
         settings["by_class"] = False
     key = cache.key(images=[train.fingerprint, real.fingerprint], condgen=__version__, **settings)
@@ -130,9 +168,9 @@ def measure_floors(real: ImageSource, truth: Features, n: int, evaluator: Evalua
 
 def draw_scores(train: LoadedImages, truth: Features, n: int, evaluator: Evaluator) -> list[dict[str, float]]:
     """Score each draw of training images; by class only where `truth` has labels and the draw has enough of each."""
-    rows = []
-    for chosen in floor_draws(len(train), n):
-        images = train.images.take(chosen)
+    rows, pool = [], training_images(len(train))
+    for chosen in floor_draws(len(pool), n):
+        images = train.images.take(pool[chosen])
         features, label = evaluator.extract(images.pixels.to(truth.features.device), images.cond.get("label"))
         enough = label is not None and truth.label is not None and enough_of_each(label, truth.label)
         against = truth if enough else Features(truth.features, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from condgen.metrics.classwise import Diversity, IntraClassFrechetDistance, Rare
 from condgen.metrics.extractors import Extractor
 from condgen.metrics.frechet import FrechetDistance
 from condgen.metrics.kernel import KernelDistance
+from condgen.metrics.label_classes import label_classes
 from condgen.metrics.manifold import PRDC
 from condgen.metrics.memorisation import Memorisation
 
@@ -51,7 +53,7 @@ class Evaluator:
     """Scores sets of images by the features of one extractor.
 
     Scores that need labels are given where there are labels: of the classes, of both sides; of what was asked for, of
-    the samples, and only by an extractor whose classes are the data's.
+    the samples, and only by an extractor whose classes are the data's, which `match_classes` makes sure of.
 
     Args:
         extractor: Turns uint8 images into features.
@@ -67,6 +69,19 @@ class Evaluator:
         if extractor.num_classes:
             self.metrics.append(InceptionScore(extractor.logits))
         self.metrics += [PRDC(subset_size=subset_size), Diversity()]
+
+    def match_classes(self, names: Sequence[str], *, numbered: bool = False) -> list[str]:
+        """Measure label accuracy for images with classes of these names, or leave it out; see `label_classes`.
+
+        Returns:
+            What a reader of the scores must know of that, a line each.
+        """
+        if not self.extractor.label_classes:
+            return []
+        accuracy, warnings = label_classes(self.extractor, names, numbered=numbered)
+        others = [metric for metric in self.metrics if not isinstance(metric, LabelAccuracy)]
+        self.metrics = others if accuracy is None else [accuracy, *others]
+        return warnings
 
     def extract(self, pixels: Tensor, label: Tensor | None) -> Features:
         """Turn uint8 images (N, C, H, W) into features, image by image the same whatever else is among them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save_file
+from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from condgen.checks import check_shape
@@ -22,6 +23,7 @@ from condgen.pixels import to_model_range
 from condgen.types import Shape
 
 WEIGHTS = Path(__file__).parent / "weights"
+DIGIT_NAMES = [str(digit) for digit in range(10)]
 
 
 class Extractor(nn.Module, ABC):
@@ -35,6 +37,7 @@ class Extractor(nn.Module, ABC):
         num_classes: Number of classes that it tells apart; 0 if it has no logits.
         image_shape: (C, H, W) that it takes; null for any size, grey or colour.
         label_classes: Its classes are the data's, so that its answers can be compared with what was asked for.
+        class_names: Names of its classes, where known: they are matched with the data's by name.
         canonical: It is the published Inception, whose scores alone are called `fid`, `kid` and `is`.
         new_net: Factory of an untrained classifier, for the classification accuracy score.
     """
@@ -46,8 +49,19 @@ class Extractor(nn.Module, ABC):
     num_classes = 0
     image_shape: Shape | None = None
     label_classes = False
+    class_names: list[str] | None = None
     canonical = False
     new_net: Callable[[Shape, int], nn.Module] = ConvClassifier
+    place: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("place", torch.empty(0), persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is, though it may have no parameters."""
+        return self.place.device
 
     @abstractmethod
     def forward(self, pixels: Tensor) -> Tensor:
@@ -88,12 +102,13 @@ class ClassifierExtractor(Extractor):
             net = ConvClassifier(tuple(self.card["image_shape"]), self.card["num_classes"], **self.card["net"])
             net.load_state_dict(load_tensors(content))
         except (OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
-            raise ValueError(f"{path} is not a classifier saved by condgen: {error}") from error
+            raise ValueError(f"{path} is not a classifier saved by condgen: {misfit(error)}") from error
         except Exception as error:  # safetensors raises its own type, not exported
             raise ValueError(f"{path} is not a safetensors file: {error}") from error
         self.name = self.card["name"]
         self.sha256 = sha256(content).hexdigest()
         self.num_classes = self.card["num_classes"]
+        self.class_names = self.card.get("classes", self.class_names)
         self.feature_dim, self.image_shape = net.feature_dim, net.shape
         self.new_net = partial(ConvClassifier, **self.card["net"])
         self.net = net.requires_grad_(False).eval()
@@ -113,6 +128,8 @@ class ClassifierExtractor(Extractor):
 class DigitsExtractor(ClassifierExtractor):
     """The classifier shipped for `Digits` (8x8)."""
 
+    class_names = DIGIT_NAMES
+
     def __init__(self) -> None:
         super().__init__(str(WEIGHTS / "digits.safetensors"))
 
@@ -120,11 +137,38 @@ class DigitsExtractor(ClassifierExtractor):
 class MNISTExtractor(ClassifierExtractor):
     """The classifier shipped for `MNIST` (zero-padded to 32x32)."""
 
+    class_names = DIGIT_NAMES
+
     def __init__(self) -> None:
         super().__init__(str(WEIGHTS / "mnist.safetensors"))
 
 
 def save_classifier(net: ConvClassifier, path: Path, card: dict[str, Any]) -> None:
-    """Write a classifier for `ClassifierExtractor`; `card` needs name, image_shape, num_classes and net's arguments."""
+    """Write a classifier for `ClassifierExtractor`, whole or not at all.
+
+    Args:
+        net: The classifier.
+        path: The file; its folder is made if needed.
+        card: `name`, `image_shape`, `num_classes`, the net's arguments as `net`, and `classes`, their names, if known.
+    """
     tensors = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
-    save_file(tensors, path, metadata={"condgen": json.dumps(card, sort_keys=True)})
+    content = save_tensors(tensors, metadata={"condgen": json.dumps(card, sort_keys=True)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def misfit(error: Exception) -> str:
+    """Say in one line why weights do not fit a net: the first missing or unexpected key, or the first wrong size."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    if len(lines) < 2 or "loading state_dict" not in lines[0]:
+        return lines[0] if lines else type(error).__name__
+    first, *others = lines[1].split('", "')
+    return f'{first}" and {len(others)} more' if others else first

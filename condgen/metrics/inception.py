@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from condgen.checks import describe
-from condgen.metrics.extractors import Extractor
-from condgen.metrics.weights_file import check_weights, download_weights
+from condgen.download import download
+from condgen.metrics.extractors import Extractor, misfit
+from condgen.metrics.weights_file import check_weights
 
 CANONICAL_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 """Of torch-fidelity's `weights-inception-2015-12-05-6726825d.pth`, converted from the published TensorFlow graph."""
@@ -74,11 +75,15 @@ def torch_fidelity_inception() -> Any:
 
 
 def find_weights(url: str, sha256: str) -> Path:
-    """Return the weights in torch's hub folder, downloaded if need be."""
+    """Return the weights in torch's hub folder, downloaded if need be.
+
+    Raises:
+        ValueError: If they cannot be had, whatever the reason.
+    """
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     try:
-        return download_weights(url, path, sha256)
-    except OSError as error:
+        return check_weights(path, sha256) if path.exists() else download(url, path, sha256=sha256)
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"no Inception weights: {error}; get {url} (SHA-256 {sha256}) and name it as weights_path, or use a "
             "classifier meanwhile: a shipped one (DigitsExtractor, MNISTExtractor) or, by ClassifierExtractor, your own"
@@ -91,5 +96,4 @@ def load_net(module: Any, path: Path) -> Any:
         torch.load(path, weights_only=True, map_location="cpu")  # torch-fidelity itself would run what is pickled
         return module.FeatureExtractorInceptionV3("inception-v3-compat", LAYERS, str(path))
     except Exception as error:  # what is not whole, not weights, or of another net, each has its own type
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} holds no weights of torch-fidelity's Inception: {reason}") from error
+        raise ValueError(f"{path} holds no weights of torch-fidelity's Inception: {misfit(error)}") from error

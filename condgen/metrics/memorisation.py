@@ -8,6 +8,15 @@ from torch import Tensor
 from condgen.metrics.base import Features, FeatureStore, check_features, joined
 from condgen.metrics.intervals import wilson_interval
 from condgen.metrics.neighbours import nearest
+from condgen.seeding import generator
+
+MOST = 50_000
+"""Training images that samples are compared with, at most."""
+
+
+def training_images(count: int) -> Tensor:
+    """Choose at most `MOST` of a number of training images at random, always the same; return their places in order."""
+    return torch.randperm(count, generator=generator("training images"))[:MOST].sort().values
 
 
 class Memorisation(FeatureStore):

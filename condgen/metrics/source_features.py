@@ -48,10 +48,9 @@ def dependence(source: ImageSource, fit: Fit, shape: Shape) -> dict[str, object]
 
 def extract(source: ImageSource, evaluator: Evaluator, fit: Fit, shape: Shape) -> Features:
     """Read all images and extract their features where the extractor is."""
-    device = next(evaluator.extractor.parameters()).device
     features, label = [], []
     for pixels, classes in source.batches(fit, shape):
-        features.append(evaluator.extract(pixels.to(device), None).features.cpu())
+        features.append(evaluator.extract(pixels.to(evaluator.extractor.device), None).features.cpu())
         label += [] if classes is None else [classes]
     return Features(torch.cat(features), torch.cat(label).long() if label else None)
 

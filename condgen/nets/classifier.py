@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -39,7 +40,7 @@ class ConvClassifier(nn.Module):
             raise ValueError(f"{halvings} widths need sides divisible by {2**halvings}, got {height}x{width}")
         self.shape: Shape = (channels, height, width)
         self.feature_dim = feature_dim
-        self.settings = {"widths": list(widths), "feature_dim": feature_dim, "dropout": dropout}
+        self.settings: dict[str, Any] = {"widths": list(widths), "feature_dim": feature_dim, "dropout": dropout}
         layers: list[nn.Module] = []
         for before, after in pairwise((channels, *widths)):
             layers += [*conv(before, after), *conv(after, after), nn.MaxPool2d(2)]

@@ -115,6 +115,7 @@ def main() -> None:
                 "data": f"{args.name}, training split",
                 "image_shape": model.net.shape,
                 "num_classes": model.net.head.out_features,
+                "classes": model.cond_spec["label"]["names"],
                 "net": {"widths": RECIPES[args.name].widths},
                 "seed": seed,
                 "test_accuracy": row["test_accuracy"],

@@ -67,7 +67,7 @@ def measure_reference(root: str) -> dict[str, Any]:
         "n": N,
         "fd_mnist_floor": floor,
         f"fd_mnist_floor_{FEW}": summary([row["fd_mnist"] for row in scores_of(FEW)]),
-        "training_images": {name: mean(row[name] for row in rows) for name in rows[0]} | {"cas": cas},
+        "training_images": {name: mean(row[name] for row in rows) for name in rows[0]} | {"cas": cas.value},
         "spoilt": worse,
     }
 

@@ -1,0 +1,78 @@
+"""Files and folders that are there whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from secrets import token_hex
+from shutil import rmtree
+from typing import BinaryIO
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Write a file, over one that is there, through a `.part` file beside it that no other process shares.
+
+    Raises:
+        OSError: If it cannot be written; the block must raise none of another meaning.
+    """
+    part = part_of(path)
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Fill a folder through a `.part` folder beside it; if another process fills it meanwhile, that one stays.
+
+    Raises:
+        FileExistsError: If it is there already, and not empty.
+        OSError: If it cannot be written; the block must raise none of another meaning.
+    """
+    if is_filled(folder):
+        raise FileExistsError(f"{folder} is there already")
+    part = part_of(folder)
+    with _writing(folder):
+        try:
+            part.mkdir(parents=True)
+            yield part
+            os.sync()
+            _rename(part, folder)
+        finally:
+            rmtree(part, ignore_errors=True)
+
+
+def is_filled(folder: Path) -> bool:
+    """Tell whether something is there, other than an empty folder."""
+    return folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+
+
+def part_of(path: Path) -> Path:
+    """Name a hidden neighbour of a path, another at each call."""
+    return path.with_name(f".{path.name}.{token_hex(8)}.part")
+
+
+def _rename(part: Path, folder: Path) -> None:
+    try:
+        part.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
