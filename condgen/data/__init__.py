@@ -7,13 +7,17 @@ from condgen.data.cifar10 import CIFAR10, CIFAR10JPEG
 from condgen.data.digits import Digits
 from condgen.data.fit import Fit, FitError
 from condgen.data.folder_images import FolderImages
+from condgen.data.image_arrays import ImageArrays
 from condgen.data.image_folder import ImageFolder
+from condgen.data.image_table import ImageTable
 from condgen.data.images import Images, ImageSet, Part
 from condgen.data.loader import BatchLoader
 from condgen.data.mnist import MNIST
 from condgen.data.open_images import open_images
+from condgen.data.paired_folder import PairedFolder
 from condgen.data.sources import DamagedImagesError, ImageSource, LoadedImages, MemoryImages, SplitImages
 from condgen.data.splits import RandomSplit
+from condgen.data.unpaired_folders import UnpairedFolders
 
 __all__ = [
     "CIFAR10",
@@ -27,18 +31,22 @@ __all__ = [
     "Fit",
     "FitError",
     "FolderImages",
+    "ImageArrays",
     "ImageDataModule",
     "ImageFolder",
     "ImageSet",
     "ImageSource",
+    "ImageTable",
     "Images",
     "InTurn",
     "LoadedImages",
     "MemoryImages",
+    "PairedFolder",
     "Part",
     "RandomAffine",
     "RandomFlip",
     "RandomSplit",
     "SplitImages",
+    "UnpairedFolders",
     "open_images",
 ]

@@ -16,7 +16,7 @@ from condgen.data.base import Split
 from condgen.data.decode import SUFFIXES
 from condgen.data.folder_images import class_of_each
 from condgen.data.reading import Reading
-from condgen.data.splits import RandomSplit, split_of
+from condgen.data.splits import RandomSplit, check_trained, split_of
 from condgen.data.stored import Column, Listing, OnError, StoredDataModule
 from condgen.data.stores import Store
 from condgen.types import CondSpec
@@ -82,9 +82,7 @@ class ImageFolder(StoredDataModule):
         number = {name: place for place, name in enumerate(names)}
         label = torch.tensor([number[name] for name in files.classes] if files.classes else [0] * len(files.places))
         splits = self.splits(named_rows(files.splits), label)
-        missing = set(range(len(names))) - set(label[splits["train"]].tolist())
-        if missing:
-            raise ValueError(f"class {names[min(missing)]} of {self.root} has no training images")
+        check_trained(label[splits["train"]], names, str(self.root))
         column = Column(files.store, torch.tensor(files.places), self.reading)
         return Listing({"image": column}, {"label": label} if names else {}, splits)
 
