@@ -17,6 +17,7 @@ from condgen.data.open_images import open_images
 from condgen.data.paired_folder import PairedFolder
 from condgen.data.sources import DamagedImagesError, ImageSource, LoadedImages, MemoryImages, SplitImages
 from condgen.data.splits import RandomSplit
+from condgen.data.tar_shards import TarShards
 from condgen.data.unpaired_folders import UnpairedFolders
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "RandomFlip",
     "RandomSplit",
     "SplitImages",
+    "TarShards",
     "UnpairedFolders",
     "open_images",
 ]

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tarfile
 import zlib
 from collections.abc import Sequence
-from hashlib import blake2b
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, is_zipfile
 
 from condgen.data.archive_entries import safe_name
-from condgen.data.cache_root import cache_root
+from condgen.data.cache_root import kept
 from condgen.data.stores import FolderStore, Store
-from condgen.whole import whole_file
 
 MEMBER_LIMIT = 1 << 28
 """Bytes that a file in an archive may have: 256 MiB."""
@@ -84,6 +82,10 @@ class ArchiveStore(Store):
         member = self._members[place]
         return f"{member.name} in {self._archives[member.archive]}"
 
+    def archive_of(self, place: int) -> int:
+        """Return the number of the archive that holds a file."""
+        return self._members[place].archive
+
     def _at(self, archive: int, start: int, size: int) -> bytes:
         if archive not in self._files:
             self._files[archive] = os.open(self._archives[archive], os.O_RDONLY)
@@ -139,42 +141,40 @@ class ZipStore(ArchiveStore):
 class TarStore(ArchiveStore):
     """Files of uncompressed tar files, such as WebDataset's shards; where they are is looked up once, and kept.
 
+    Args:
+        root: The archive, or the folder of several.
+        archives: The archives.
+        folders: Puts each archive's files into a folder of this name; null to put all files together.
+
     Raises:
         ValueError: If one is damaged or compressed.
     """
 
-    def __init__(self, root: Path, archives: Sequence[Path]) -> None:
-        members = [member for number, path in enumerate(archives) for member in tar_members(path, number)]
-        super().__init__(root, archives, visible(members, archives))
+    def __init__(self, root: Path, archives: Sequence[Path], folders: Sequence[str] | None = None) -> None:
+        found = [member for number, path in enumerate(archives) for member in tar_members(path, number)]
+        members = visible(found, archives)
+        if folders is not None:
+            members = [member._replace(name=f"{folders[member.archive]}/{member.name}") for member in members]
+        super().__init__(root, archives, members)
 
 
 def tar_members(path: Path, number: int) -> list[Member]:
     """List the files of a tar file, from the cache if it has been read before."""
-    key = blake2b(repr((str(path.resolve()), stamp_of(path))).encode(), digest_size=16).hexdigest()
-    kept = cache_root() / "tars" / f"{key}.json"
-    try:
-        return [Member(name, number, start, size) for name, start, size in json.loads(kept.read_text())]
-    except (OSError, ValueError, TypeError):
-        members = read_members(path, number)
-    try:
-        with whole_file(kept) as file:
-            file.write(json.dumps([(name, start, size) for name, _, start, size, *_ in members]).encode())
-    except OSError:  # it will be read again
-        pass
-    return members
+    identity = str(path.resolve()), stamp_of(path)
+    return [Member(name, number, start, size) for name, start, size in kept("tars", identity, partial(heads, path))]
 
 
-def read_members(path: Path, number: int) -> list[Member]:
-    """Read a tar file from head to head."""
+def heads(path: Path) -> list[tuple[str, int, int]]:
+    """Read a tar file from head to head; return the name, the place and the size of each file."""
     try:
         with tarfile.open(path, "r:") as archive:
-            members = [Member(entry.name, number, entry.offset_data, entry.size) for entry in archive if entry.isreg()]
+            files = [(entry.name, entry.offset_data, entry.size) for entry in archive if entry.isreg()]
     except (tarfile.TarError, EOFError) as error:
         packed = "; a compressed one must be unpacked first" if path.suffix != ".tar" else ""
         raise ValueError(f"{path} is not a whole tar file: {error}{packed}") from error
-    for member in members:
-        check_size(member.name, member.size, path)
-    return members
+    for name, _, size in files:
+        check_size(name, size, path)
+    return files
 
 
 def visible(members: list[Member], archives: Sequence[Path]) -> list[Member]:
