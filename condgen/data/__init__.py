@@ -3,6 +3,7 @@
 from condgen.data.array_images import ArrayImages
 from condgen.data.augment import Augmentation, InTurn, RandomAffine, RandomFlip
 from condgen.data.base import ImageDataModule
+from condgen.data.celeba import CelebA
 from condgen.data.cifar10 import CIFAR10, CIFAR10JPEG
 from condgen.data.digits import Digits
 from condgen.data.fit import Fit, FitError
@@ -27,6 +28,7 @@ __all__ = [
     "ArrayImages",
     "Augmentation",
     "BatchLoader",
+    "CelebA",
     "DamagedImagesError",
     "Digits",
     "Fit",
