@@ -13,6 +13,7 @@ from condgen.data.image_folder import ImageFolder
 from condgen.data.image_table import ImageTable
 from condgen.data.images import Images, ImageSet, Part
 from condgen.data.loader import BatchLoader
+from condgen.data.lsun import LSUN
 from condgen.data.mnist import MNIST
 from condgen.data.open_images import open_images
 from condgen.data.paired_folder import PairedFolder
@@ -24,6 +25,7 @@ from condgen.data.unpaired_folders import UnpairedFolders
 __all__ = [
     "CIFAR10",
     "CIFAR10JPEG",
+    "LSUN",
     "MNIST",
     "ArrayImages",
     "Augmentation",

@@ -14,7 +14,8 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, is_zipfile
 
 from condgen.data.archive_entries import safe_name
 from condgen.data.cache_root import kept
-from condgen.data.stores import FolderStore, Store
+from condgen.data.lmdb_store import LMDBStore, lmdb_folders
+from condgen.data.stores import FolderStore, Store, stamp_of
 
 MEMBER_LIMIT = 1 << 28
 """Bytes that a file in an archive may have: 256 MiB."""
@@ -191,21 +192,17 @@ def check_size(name: str, size: int, archive: Path) -> None:
         raise ValueError(f"{name} in {archive} has {size:,} bytes, more than the limit of {MEMBER_LIMIT:,}")
 
 
-def stamp_of(path: Path) -> tuple[str, int, int]:
-    """Return a file's name, size and time of change."""
-    status = path.stat()
-    return path.name, status.st_size, status.st_mtime_ns
-
-
 def open_store(root: Path) -> Store:
-    """Open a folder, a zip file, a tar file, or a folder of tar files.
+    """Open a folder, a zip file, a tar file, or a folder of tar files or LMDB databases.
 
     Raises:
         ValueError: If it is none of them.
     """
     if root.is_dir():
         tars = sorted(path for path in root.iterdir() if path.suffix == ".tar" and path.name[0] != ".")
-        return TarStore(root, tars) if tars else FolderStore(root)
+        if tars:
+            return TarStore(root, tars)
+        return LMDBStore(root) if lmdb_folders(root) else FolderStore(root)
     if not root.exists():
         raise FileNotFoundError(f"no file or folder {root.resolve()}; set data.root")
     if root.suffix.lower() == ".zip" or is_zipfile(root):
