@@ -36,10 +36,10 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """Fill a folder through a `.part` folder beside it; if another process fills it meanwhile, that one stays.
 
     Raises:
-        FileExistsError: If it is there already.
+        FileExistsError: If it is there already, and not empty.
         OSError: If it cannot be written; the block must raise none of another meaning.
     """
-    if folder.exists():
+    if is_filled(folder):
         raise FileExistsError(f"{folder} is there already")
     part = part_of(folder)
     with _writing(folder):
@@ -50,6 +50,11 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             _rename(part, folder)
         finally:
             rmtree(part, ignore_errors=True)
+
+
+def is_filled(folder: Path) -> bool:
+    """Tell whether something is there, other than an empty folder."""
+    return folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
 
 
 def part_of(path: Path) -> Path:

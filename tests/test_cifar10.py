@@ -1,26 +1,18 @@
 from __future__ import annotations
 
-import hashlib
 import io
 import os
-import pickle
-import tarfile
 from collections.abc import Callable
-from functools import partial
-from http.server import ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from zipfile import ZipFile
 
-import numpy as np
 import pytest
 import torch
 from conftest import REPO
 from PIL import Image
-from test_data import QuietHandler
 
 from condgen.cli import main
-from condgen.data import CIFAR10, CIFAR10JPEG, InTurn, RandomAffine, RandomFlip
+from condgen.data import CIFAR10JPEG, InTurn, RandomAffine, RandomFlip
 from condgen.data.cifar10 import NAMES
 from condgen.seeding import generator
 
@@ -30,7 +22,6 @@ SIZES = (20, 10, 10)
 @pytest.fixture(autouse=True)
 def small_sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "jpeg_root" not in request.fixturenames:
-        monkeypatch.setattr("condgen.data.cifar10.CIFAR10Images.sizes", SIZES)
         monkeypatch.setattr("condgen.data.CIFAR10JPEG.sizes", SIZES)
 
 
@@ -107,63 +98,6 @@ def test_what_is_wrong_with_jpegs_is_said_in_one_line(tmp_path: Path) -> None:
     flipped[200] ^= 255
     (tmp_path / "flipped.zip").write_bytes(flipped)
     assert "train/airplane/0002.jpg in" in error(ValueError, str(tmp_path / "flipped.zip"))
-
-
-def batches() -> dict[str, bytes]:
-    """Files of the form that CIFAR-10 is published in: 6 training images a batch, 10 test images."""
-    counts = {f"data_batch_{i + 1}": 6 for i in range(5)} | {"test_batch": 10}
-    out, first = {}, 0
-    for name, count in counts.items():
-        label = [(first + i) % 10 for i in range(count)]
-        rows = np.repeat(np.array(label, dtype=np.uint8)[:, None], 3072, axis=1)
-        rows[:, 1024:2048] = np.arange(1024) % 32  # green counts the columns
-        out[name] = pickle.dumps({"data": rows, "labels": label})
-        first += count
-    return out | {"batches.meta": pickle.dumps({"label_names": list(NAMES)})}
-
-
-def test_cifar10_is_downloaded_checked_and_refused_when_damaged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The real download code, from a server on this machine that holds files of the right form."""
-    from torchvision import datasets
-
-    files, published = batches(), datasets.CIFAR10
-    (tmp_path / "files").mkdir()
-    archive = tmp_path / "files" / published.filename
-    with tarfile.open(archive, "w:gz") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(f"{published.base_folder}/{name}")
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    md5 = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
-    monkeypatch.setattr(published, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
-    monkeypatch.setattr(published, "train_list", [[name, md5[name]] for name in files if name.startswith("data")])
-    monkeypatch.setattr(published, "test_list", [["test_batch", md5["test_batch"]]])
-    monkeypatch.setattr(published, "meta", published.meta | {"md5": md5["batches.meta"]})
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(archive.parent))) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(published, "url", f"http://127.0.0.1:{server.server_port}/{archive.name}")
-        data = CIFAR10(root=str(tmp_path / "root"))
-        data.prepare_data()
-        server.shutdown()
-    test = data.images("test")
-    assert [len(data.images(name)) for name in ("train", "validation")] == [20, 10]
-    assert test.pixels.shape == (10, 3, 32, 32)
-    assert test.pixels[:, 0, 5, 7].tolist() == test.cond["label"].tolist() == list(range(10))
-    assert test.pixels[0, 1, 9].tolist() == list(range(32))
-
-    file = tmp_path / "root" / published.base_folder / "test_batch"
-    file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"CIFAR-10 in .*cifar-10-batches-py is damaged: .*; delete it"):
-        CIFAR10(root=str(tmp_path / "root"), download=False).images("test")
-
-    monkeypatch.setattr(published, "url", "http://127.0.0.1:9/none.tar.gz")
-    with pytest.raises(FileNotFoundError, match=r"no CIFAR-10 in .*; downloading failed"):
-        CIFAR10(root=str(tmp_path / "empty")).prepare_data()
-    assert not (tmp_path / "empty").exists()
-    with pytest.raises(FileNotFoundError, match=r"no CIFAR-10 in .*set data\.root .*data\.download to true"):
-        CIFAR10(root=str(tmp_path / "empty"), download=False).prepare_data()
 
 
 def test_its_config_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,23 +1,14 @@
 from __future__ import annotations
 
-import gzip
-import hashlib
-import os
 from collections.abc import Callable
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from threading import Thread
 
 import lightning as L
-import numpy as np
 import pytest
 import torch
-from conftest import mnist_root
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from condgen.data import MNIST, BatchLoader, Digits, ImageSet, RandomAffine
+from condgen.data import BatchLoader, Digits, ImageSet, RandomAffine
 from condgen.models import GenerativeModel
 from condgen.seeding import generator
 
@@ -168,71 +159,3 @@ def test_affine_identity_and_range() -> None:
     moved = RandomAffine(30.0, 0.3, 0.3)(image, generator("x"))
     assert moved.min() >= -1.0 - 1e-6
     assert moved.max() <= 1.0 + 1e-6
-
-
-def test_mnist_is_padded_and_split() -> None:
-    data = MNIST(root=str(mnist_root()), download=False)
-    assert data.image_shape == (1, 32, 32)
-    data.prepare_data()
-    train, validation, test = (data.images(name) for name in ("train", "validation", "test"))
-    assert [len(s) for s in (train, validation, test)] == [55_000, 5_000, 10_000]
-    assert test.pixels.shape == (10_000, 1, 32, 32)
-    assert int(test.pixels[:, :, :2].max()) == int(test.pixels[..., -2:].max()) == 0
-    assert test.cond["label"][:5].tolist() == [7, 2, 1, 0, 4]
-    counts = torch.bincount(train.cond["label"]) + torch.bincount(validation.cond["label"])
-    assert counts.tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-
-
-def test_missing_mnist_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no MNIST in .*set data\.root"):
-        MNIST(root=str(tmp_path), download=False).prepare_data()
-    assert os.listdir(tmp_path) == []
-
-
-def idx(array: np.ndarray) -> bytes:
-    """Write an array in the format of the MNIST files."""
-    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return gzip.compress(header + array.tobytes(), compresslevel=1)
-
-
-def test_mnist_is_downloaded_checked_and_refused_when_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real download code, from a server on this machine that holds files of the right form."""
-    from torchvision import datasets
-
-    files, resources = tmp_path / "files", []
-    files.mkdir()
-    for part, count in (("train", 60_000), ("t10k", 10_000)):
-        for kind, shape in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,))):
-            content = idx(np.resize(np.arange(10, dtype=np.uint8), shape))
-            (files / f"{part}-{kind}-ubyte.gz").write_bytes(content)
-            resources.append((f"{part}-{kind}-ubyte.gz", hashlib.md5(content).hexdigest()))
-    handler = partial(QuietHandler, directory=str(files))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
-        monkeypatch.setattr(datasets.MNIST, "resources", resources)
-        data = MNIST(root=str(tmp_path / "root"))
-        data.prepare_data()
-        server.shutdown()
-    assert len(data.images("train")) == 55_000
-    assert data.images("test").cond["label"][:12].tolist() == [*range(10), 0, 1]
-
-    file = tmp_path / "root" / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
-    file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"MNIST in .* is damaged: .*; delete it"):
-        MNIST(root=str(tmp_path / "root")).images("test")
-    file = file.with_name("train-images-idx3-ubyte")
-    file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"MNIST in .* is damaged: .*; delete it"):
-        MNIST(root=str(tmp_path / "root")).prepare_data()
-    assert file.stat().st_size == 1000
-
-    monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
-    with pytest.raises(FileNotFoundError, match=r"no MNIST in .*; downloading failed"):
-        MNIST(root=str(tmp_path / "empty")).prepare_data()
-    assert not (tmp_path / "empty" / "MNIST").exists()
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""

@@ -133,7 +133,7 @@ def test_every_manifest_trains_scores_and_samples(path: Path, tmp_path: Path, mo
     if path.parent.name == "mnist":
         args += ["--data.root", str(mnist_root()), "--data.download", "false"]
     if path.parent.name == "cifar10":
-        monkeypatch.setattr("condgen.data.cifar10.CIFAR10Images.sizes", SIZES)
+        monkeypatch.setattr("condgen.data.CIFAR10JPEG.sizes", SIZES)
         args += ["-c", "data/cifar10_jpeg.yaml", "--data.root", write_zip(tmp_path / "pictures.zip", pictures())]
     tiny = ["--trainer.max_steps", "2", "--trainer.limit_val_batches", "0", "--data.batch_size", "2",
             "--model.sample_chunk", "4", "--trainer.accelerator", "cpu", "--likelihood.n_images", "4",

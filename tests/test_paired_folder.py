@@ -115,6 +115,16 @@ def test_sources_may_be_masks(tmp_path: Path) -> None:
         open_pairs(tmp_path, num_classes=2).prepare_data()
 
 
+def test_masks_may_lie_beside_their_images(tmp_path: Path) -> None:
+    for i in range(COUNT):
+        both = np.concatenate([np.full((8, 8), i % 3, np.uint8), np.full((8, 8), i * 5, np.uint8)], axis=1)
+        Image.fromarray(both).save(tmp_path / f"{i:02d}.png")
+    data = open_pairs(tmp_path, source=None, target=None, direction="left_to_right", num_classes=3, grey=True)
+    rows = data.images("train").all()
+    assert rows.cond["mask"].flatten(1).amax(1).tolist() == [i % 3 for i in level(rows.pixels)]
+    assert rows.cond["mask"].flatten(1).amin(1).tolist() == [i % 3 for i in level(rows.pixels)]
+
+
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     good = layout("{split}/drawn/{n}.png", "{split}/photo/{n}.png")
 

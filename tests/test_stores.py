@@ -5,11 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import stat
 import tarfile
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import pytest
 
@@ -141,7 +142,7 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
         assert f"{path}" in refused(path)
     with tarfile.open(tmp_path / "packed.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "file.txt")
-    assert "a compressed one must be unpacked first" in refused(tmp_path / "packed.tar.gz")
+    assert "is compressed; it must be unpacked first" in refused(tmp_path / "packed.tar.gz")
 
 
 @pytest.mark.parametrize("write", [as_zip, as_tar])
@@ -152,6 +153,19 @@ def test_names_that_lead_elsewhere_are_refused(write: Callable[..., Path], tmp_p
         patch.setattr("condgen.data.archive_stores.MEMBER_LIMIT", 0)
         os.utime(path, ns=(1, 1))
         assert "more than the limit of 0" in refused(path)
+
+
+def test_links_in_archives_are_refused(tmp_path: Path) -> None:
+    info = ZipInfo("a.png")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr(info, b"/etc/passwd")
+    link = tarfile.TarInfo("a.png")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    with tarfile.open(tmp_path / "set.tar", "w") as archive:
+        archive.addfile(link)
+    for path in (tmp_path / "set.zip", tmp_path / "set.tar"):
+        assert refused(path) == f"'a.png' in {path} is a link; only plain files and folders are read"
 
 
 def test_a_zip_that_lies_about_a_size_expands_no_further(tmp_path: Path) -> None:

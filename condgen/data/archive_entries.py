@@ -15,8 +15,9 @@ from typing import IO, Any, NamedTuple
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 BLOCK = 1 << 20
+MAX_BYTES = 64 << 30
+MAX_MEMBERS = 4_000_000
 RATIO, FLOOR = 200, 256 << 20
-"""An archive may expand to 200 times its size, and to 256 MiB however small it is."""
 DECOMPRESS: dict[bytes, Callable[[Any], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 CENTRAL_HEAD = b"PK\1\2"
 ENCRYPTED = 0x1 | 0x40 | 0x2000
@@ -35,10 +36,18 @@ class ArchiveError(ValueError):
 
 
 class Entry(NamedTuple):
-    """A file in an archive: its name, such as `a/b.jpg`, its size in bytes, and what gives its content."""
+    """A file in an archive.
+
+    Attributes:
+        name: Its name, such as `a/b.jpg`.
+        size: Number of its bytes.
+        info: A ZipInfo or a TarInfo, which say where it is.
+        blocks: Gives its content.
+    """
 
     name: str
     size: int
+    info: Any
     blocks: Callable[[], Iterator[bytes]]
 
 
@@ -47,11 +56,12 @@ class Door:
 
     Args:
         archive: The file.
-        max_bytes: What all members may expand to, heads of a tar file included.
+        max_bytes: What all members may expand to, heads of a tar file included; never more than 200 times the size of
+            the archive, or 256 MiB if that is more.
         max_members: How many there may be.
     """
 
-    def __init__(self, archive: Path, max_bytes: int, max_members: int) -> None:
+    def __init__(self, archive: Path, max_bytes: int = MAX_BYTES, max_members: int = MAX_MEMBERS) -> None:
         if not archive.is_file():
             raise FileNotFoundError(f"no archive {archive}")
         self.archive = archive
@@ -114,9 +124,19 @@ def entries(door: Door) -> Iterator[Entry]:
         if head.startswith(b"PK"):
             yield from _zip_entries(door, file)
             return
-        opener = next((opener for magic, opener in DECOMPRESS.items() if head.startswith(magic)), None)
+        opener = _opener(head)
         with file if opener is None else opener(file) as stream:
             yield from _tar_entries(door, stream)
+
+
+def is_compressed(archive: Path) -> bool:
+    """Tell whether a file is compressed as a whole, by gzip, bzip2 or xz."""
+    with archive.open("rb") as file:
+        return _opener(file.read(6)) is not None
+
+
+def _opener(head: bytes) -> Callable[[Any], Any] | None:
+    return next((opener for magic, opener in DECOMPRESS.items() if head.startswith(magic)), None)
 
 
 def _zip_entries(door: Door, file: IO[bytes]) -> Iterator[Entry]:
@@ -131,7 +151,7 @@ def _zip_entries(door: Door, file: IO[bytes]) -> Iterator[Entry]:
         for info, name in zip(infos, names, strict=True):
             if not info.filename.endswith("/"):
                 blocks = partial(_blocks, door.archive, name, info.file_size, partial(opened.open, info))
-                yield Entry(name, info.file_size, blocks)
+                yield Entry(name, info.file_size, info, blocks)
 
 
 def _zip_kind(info: ZipInfo) -> str | None:
@@ -152,11 +172,13 @@ def _tar_entries(door: Door, file: IO[bytes]) -> Iterator[Entry]:
         _said(f"{door.archive} is neither a zip file nor a whole tar file"),
         tarfile.open(fileobj=stream, mode="r:") as opened,
     ):
-        for info in opened:
+        while (info := opened.next()) is not None:
+            opened.members.clear()  # type: ignore[attr-defined]  # a million of them would fill the memory
             stream.member = info.name
             name = door.admit(info.name, _tar_kind(info), info.size, folder=info.isdir())
             if info.isreg():
-                yield Entry(name, info.size, partial(_blocks, door.archive, name, info.size, _part(opened, info)))
+                blocks = partial(_blocks, door.archive, name, info.size, _part(opened, info))
+                yield Entry(name, info.size, info, blocks)
         if stream.last != bytes(tarfile.BLOCKSIZE):  # tarfile takes whatever it cannot read for the end
             raise ArchiveError(f"{door.archive} is not a whole tar file: it has no end, after {stream.member!r}")
         while stream.read(BLOCK):  # to the checksum of the compression
@@ -185,7 +207,7 @@ def _blocks(archive: Path, name: str, size: int, open_member: Callable[[], IO[by
 
 
 class _Bounded:
-    """A stream for tarfile, which would read a head of any size at once, and skip to any place."""
+    """A stream for tarfile, which would read a head of any size at once."""
 
     def __init__(self, stream: IO[bytes], door: Door) -> None:
         self._stream = stream
@@ -202,8 +224,6 @@ class _Bounded:
         return self.last
 
     def seek(self, place: int) -> int:
-        if place > self._door.max_bytes:
-            raise self._door.too_large(self.member)
         return self._stream.seek(place)
 
     def tell(self) -> int:

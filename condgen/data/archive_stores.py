@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import tarfile
 import zlib
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, is_zipfile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipInfo, is_zipfile
 
-from condgen.data.archive_entries import safe_name
+from condgen.data.archive_entries import Door, Entry, entries, is_compressed
 from condgen.data.cache_root import kept
 from condgen.data.lmdb_store import LMDBStore, lmdb_folders
 from condgen.data.stores import FolderStore, Store, stamp_of
@@ -106,23 +105,17 @@ class ZipStore(ArchiveStore):
     """Files of a zip file.
 
     Raises:
-        ValueError: If it is damaged, or holds what cannot be read.
+        ArchiveError: If it is damaged, or a member is not admitted.
     """
 
     def __init__(self, root: Path) -> None:
-        try:
-            with ZipFile(root) as archive:
-                entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-        except (BadZipFile, EOFError) as error:
-            raise ValueError(f"{root} is not a whole zip file: {error}") from error
         members = []
-        for entry in entries:
-            check_size(entry.filename, entry.file_size, root)
-            if entry.flag_bits & 1 or entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-                raise ValueError(f"{entry.filename} in {root} is encrypted, or compressed by an unusual method")
-            sizes = entry.file_size, entry.compress_size
-            members.append(Member(entry.filename, 0, entry.header_offset, *sizes, entry.compress_type, entry.CRC))
-        super().__init__(root, [root], visible(members, [root]))
+        for entry in entries(Door(root)):
+            check_size(entry, root)
+            info: ZipInfo = entry.info
+            sizes = info.file_size, info.compress_size
+            members.append(Member(entry.name, 0, info.header_offset, *sizes, info.compress_type, info.CRC))
+        super().__init__(root, [root], visible(members))
 
     def content(self, member: Member) -> bytes:
         """Read a file's bytes after its head, whose length varies, and hold them to their checksum."""
@@ -148,12 +141,12 @@ class TarStore(ArchiveStore):
         folders: Puts each archive's files into a folder of this name; null to put all files together.
 
     Raises:
-        ValueError: If one is damaged or compressed.
+        ValueError: If one is damaged or compressed, or a member is not admitted.
     """
 
     def __init__(self, root: Path, archives: Sequence[Path], folders: Sequence[str] | None = None) -> None:
         found = [member for number, path in enumerate(archives) for member in tar_members(path, number)]
-        members = visible(found, archives)
+        members = visible(found)
         if folders is not None:
             members = [member._replace(name=f"{folders[member.archive]}/{member.name}") for member in members]
         super().__init__(root, archives, members)
@@ -167,29 +160,26 @@ def tar_members(path: Path, number: int) -> list[Member]:
 
 def heads(path: Path) -> list[tuple[str, int, int]]:
     """Read a tar file from head to head; return the name, the place and the size of each file."""
-    try:
-        with tarfile.open(path, "r:") as archive:
-            files = [(entry.name, entry.offset_data, entry.size) for entry in archive if entry.isreg()]
-    except (tarfile.TarError, EOFError) as error:
-        packed = "; a compressed one must be unpacked first" if path.suffix != ".tar" else ""
-        raise ValueError(f"{path} is not a whole tar file: {error}{packed}") from error
-    for name, _, size in files:
-        check_size(name, size, path)
+    if is_compressed(path):
+        raise ValueError(f"{path} is compressed; it must be unpacked first")
+    files = []
+    for entry in entries(Door(path)):
+        check_size(entry, path)
+        files.append((entry.name, entry.info.offset_data, entry.size))
     return files
 
 
-def visible(members: list[Member], archives: Sequence[Path]) -> list[Member]:
-    """Refuse names that lead elsewhere; leave out files that are hidden, or in hidden folders, as macOS adds them."""
-    kept = [member._replace(name=safe_name(archives[member.archive], member.name)) for member in members]
+def visible(members: list[Member]) -> list[Member]:
+    """Leave out files that are hidden, or in hidden folders, as macOS adds them."""
     return [
-        member for member in kept if not any(part[0] == "." or part == "__MACOSX" for part in member.name.split("/"))
+        member for member in members if not any(part[0] == "." or part == "__MACOSX" for part in member.name.split("/"))
     ]
 
 
-def check_size(name: str, size: int, archive: Path) -> None:
+def check_size(entry: Entry, archive: Path) -> None:
     """Refuse files that would not fit in memory."""
-    if size > MEMBER_LIMIT:
-        raise ValueError(f"{name} in {archive} has {size:,} bytes, more than the limit of {MEMBER_LIMIT:,}")
+    if entry.size > MEMBER_LIMIT:
+        raise ValueError(f"{entry.name} in {archive} has {entry.size:,} bytes, more than the limit of {MEMBER_LIMIT:,}")
 
 
 def open_store(root: Path) -> Store:

@@ -1,44 +1,13 @@
-"""Zip and tar files of others, opened with suspicion: nothing leaves its folder, and nothing expands without end."""
+"""Zip, tar and gzip files of others are expanded whole, below one folder and not without end, or not at all."""
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from condgen.data.archive_entries import BLOCK, ArchiveError, Door, Entry, entries
+from condgen.data.archive_entries import BLOCK, MAX_BYTES, MAX_MEMBERS, ArchiveError, Door, Entry, entries
 from condgen.whole import whole_file, whole_folder
-
-MAX_BYTES = 64 << 30
-MAX_MEMBERS = 4_000_000
-MAX_IMAGE = 256 << 20
-"""Bytes of one file that is read into memory."""
-
-
-def members(archive: Path) -> list[tuple[str, int]]:
-    """Return the names and sizes (bytes) of all files of a zip or tar file, checked as `extract` would.
-
-    Raises:
-        ArchiveError: If the archive is not whole, or a member is one that `extract` refuses.
-    """
-    return [(entry.name, entry.size) for entry in entries(Door(archive, MAX_BYTES, MAX_MEMBERS))]
-
-
-def read_members(archive: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes]]:
-    """Give name and content of the files that are wanted, in the archive's order, one in memory at a time.
-
-    Args:
-        archive: A zip or tar file.
-        wanted: Tells by the name.
-
-    Raises:
-        ArchiveError: As `extract` does; also if a wanted file has more than 256 MiB.
-    """
-    for entry in entries(Door(archive, MAX_BYTES, MAX_MEMBERS)):
-        if wanted(entry.name):
-            if entry.size > MAX_IMAGE:
-                raise ArchiveError(f"{entry.name!r} in {archive} has {entry.size:,} bytes, more than {MAX_IMAGE:,}")
-            yield entry.name, b"".join(entry.blocks())
 
 
 def extract(

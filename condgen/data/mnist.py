@@ -1,75 +1,77 @@
-"""MNIST through torchvision, zero-padded to 32x32."""
+"""MNIST and Fashion-MNIST, zero-padded to 32x32."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from torch.nn import functional as F
 
-from condgen.data.augment import Augmentation
-from condgen.data.base import ImageDataModule, Split, stratified_parts
-from condgen.data.fingerprint import hash_files
-from condgen.data.images import ImageSet
-from condgen.data.published import open_published
+from condgen.data.archives import expand_gzip
+from condgen.data.published import PublishedImages, fetch_archive
+
+MAX_BYTES = 64 << 20
+"""Of one expanded file; the largest has 47 million."""
 
 
-class MNIST(ImageDataModule):
-    """MNIST (LeCun et al. 1998): 28x28 grey digits, zero-padded to 32x32.
+class PaddedMNIST(PublishedImages):
+    """28x28 grey images in four files of MNIST's format, zero-padded to 32x32.
 
-    The 60,000 training images are split into 55,000 and 5,000 for validation, stratified and fixed (seed 0); the
-    10,000 test images are the published ones.
-
-    Args:
-        root: Folder that holds, or shall hold, torchvision's folder `MNIST`.
-        download: Download the files if they are not there.
-        batch_size: Images per training step and process.
-        eval_batch_size: Images per evaluation step and process.
-        augment: Changes training batches.
+    55,000 images are for training, 5,000 for validation and the published 10,000 for test.
     """
 
     image_shape = (1, 32, 32)
-    sizes = (55_000, 5_000)
-
-    def __init__(
-        self,
-        root: str = "data",
-        download: bool = True,
-        batch_size: int = 64,
-        eval_batch_size: int = 500,
-        augment: Augmentation | None = None,
-    ) -> None:
-        super().__init__(batch_size, eval_batch_size, augment)
-        self.root = root
-        self.download = download
-        self.cond_spec = {"label": {"names": [str(digit) for digit in range(10)]}}
-
-    def prepare_data(self) -> None:
-        """Download once per machine, if asked for and needed."""
-        self._read(train=True, download=self.download)
-
-    def load(self, split: Split) -> ImageSet:
-        """Read one split."""
-        source = self._read(train=split != "test", download=False)
-        images = ImageSet(F.pad(source.data.unsqueeze(1), (2, 2, 2, 2)), {"label": source.targets.long()})
-        if split == "test":
-            return images
-        parts = stratified_parts(images.cond["label"], self.sizes, seed=0)
-        return images.take(parts[0] if split == "train" else parts[1])
-
-    def hash_split(self, split: Split) -> str:
-        """Hash the published files."""
-        which = "t10k" if split == "test" else "train"
-        kinds = "images-idx3", "labels-idx1"
-        return hash_files([self._folder / f"{which}-{kind}-ubyte" for kind in kinds], split, self.sizes)
+    sizes = (55_000, 5_000, 10_000)
 
     @property
-    def _folder(self) -> Path:
-        return Path(self.root).resolve() / "MNIST" / "raw"
+    def folder(self) -> Path:
+        """Torchvision's folder of raw files."""
+        return Path(self.root).resolve() / type(self).__name__ / "raw"
 
-    def _read(self, *, train: bool, download: bool) -> Any:
+    def fetch(self) -> None:
+        """Download and expand the files that are missing."""
+        for name, md5 in self.source.resources:
+            path = self.folder / name.removesuffix(".gz")
+            if not path.is_file():
+                urls = [mirror + name for mirror in self.source.mirrors]
+                expand_gzip(fetch_archive(urls, self.folder / name, md5), path, MAX_BYTES)
+
+    def files(self, *, train: bool) -> list[Path]:
+        """Name the files of images and labels."""
+        which = "train" if train else "t10k"
+        return [self.folder / f"{which}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")]
+
+    def pixels(self, opened: Any) -> Tensor:
+        """Pad the images, 2 zeros on each side."""
+        return F.pad(opened.data.unsqueeze(1), (2, 2, 2, 2))
+
+
+class MNIST(PaddedMNIST):
+    """MNIST (LeCun et al. 1998): grey digits."""
+
+    title = "MNIST"
+    names = tuple(str(digit) for digit in range(10))
+
+    @property
+    def source(self) -> Any:
+        """Torchvision's class."""
         from torchvision import datasets
 
-        opened = partial(datasets.MNIST, self.root, train=train, download=download)
-        return open_published(opened, "MNIST", self._folder, download)
+        return datasets.MNIST
+
+
+class FashionMNIST(PaddedMNIST):
+    """Fashion-MNIST (Xiao et al. 2017): grey pictures of clothes."""
+
+    title = "Fashion-MNIST"
+    names = (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
+    )  # fmt: skip
+
+    @property
+    def source(self) -> Any:
+        """Torchvision's class."""
+        from torchvision import datasets
+
+        return datasets.FashionMNIST

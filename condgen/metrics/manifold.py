@@ -55,14 +55,19 @@ class PRDC(FeatureStore):
         draws = 1 if sizes == (size, size) else self.draws
         total = torch.zeros(4, member.shape[1], dtype=torch.float64, device=member.device)
         for _ in range(draws):
-            chosen, samples = (pick(count, size, source).to(member.device) for count in sizes)
-            total += prdc(real.features[chosen], fake.features[samples], self.k, member[samples])
+            chosen, samples = (pick(count, size, source) for count in sizes)
+            total += prdc(rows(real.features, chosen), rows(fake.features, samples), self.k, rows(member, samples))
         return dict(zip(NAMES, total / draws, strict=True))
 
 
-def pick(count: int, size: int, source: torch.Generator) -> Tensor:
-    """Choose places in [0, count) at random; all of them, in order, where `size` is all."""
-    return torch.arange(count) if size == count else torch.randperm(count, generator=source)[:size]
+def pick(count: int, size: int, source: torch.Generator) -> Tensor | None:
+    """Choose places in [0, count) at random; null where `size` is all."""
+    return None if size == count else torch.randperm(count, generator=source)[:size]
+
+
+def rows(x: Tensor, places: Tensor | None) -> Tensor:
+    """Return the rows at some places; all of them, not a copy, for null."""
+    return x if places is None else x[places.to(x.device)]
 
 
 def prdc(real: Tensor, fake: Tensor, k: int, member: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ Writes data_speed.json.
 from __future__ import annotations
 
 import argparse
-import resource
+import json
 import subprocess
 import sys
 import time
@@ -33,6 +33,31 @@ data = ImageFolder(sys.argv[1], 32)
 data.prepare_data()
 next(iter(data.train_dataloader()))
 print(time.perf_counter() - start)
+"""
+
+MEMORY = """
+import gc, json, sys
+import torch
+from condgen.data import MNIST, ImageFolder
+
+def resident():
+    gc.collect()
+    lines = open("/proc/self/smaps_rollup").read().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("Rss:", "SwapPss:"))) * 1024
+
+import sklearn.model_selection, torchvision.datasets  # modules are no data
+torch.zeros(8, 3, 32, 32).float().div_(2)
+data = MNIST(sys.argv[2], download=False) if sys.argv[1] == "mnist" else ImageFolder(sys.argv[2], 32)
+data.prepare_data() if sys.argv[1] != "mnist" else None
+before = resident()
+count = 0
+for split in ("train", "validation", "test"):
+    loader = data.train_dataloader() if split == "train" else data._loader(split, 500, shuffle=False)
+    for raw in loader:
+        data.on_after_batch_transfer(raw, 0)
+    count += len(data.images(split))
+raw = count * torch.tensor(data.image_shape).prod().item()
+print(json.dumps({"images": count, "raw_mib": round(raw / 2**20), "ratio": round((resident() - before) / raw, 2)}))
 """
 
 
@@ -94,16 +119,22 @@ def second_start(folder: str) -> dict[str, Any]:
     }
 
 
+def memory(kind: str, root: str) -> dict[str, Any]:
+    ran = subprocess.run([sys.executable, "-c", MEMORY, kind, root], check=True, capture_output=True, text=True)
+    found = json.loads(ran.stdout.splitlines()[-1])
+    return {"work": f"memory after an epoch of all splits, {kind}, over raw bytes", **found}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mnist", required=True)
     parser.add_argument("--jpegs")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = [compare(options.mnist)]
+    rows = [compare(options.mnist), memory("mnist", options.mnist)]
     if options.jpegs:
-        rows.append(second_start(options.jpegs))
-    out = {"machine": machine(), "threads": 1, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
+        rows += [second_start(options.jpegs), memory("jpegs", options.jpegs)]
+    out = {"machine": machine()}
     for row in rows:
         print(row)
     write_json(Path(__file__).with_name("data_speed.json"), {**out, "rows": rows})
