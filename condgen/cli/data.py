@@ -68,6 +68,7 @@ def check(args: list[str]) -> int:
 def look(options: Namespace) -> Survey:
     """Look at files or at a table."""
     from condgen.data.survey import survey
+    from condgen.data.survey_shards import survey_shards
     from condgen.data.survey_table import survey_table
     from condgen.data.table_rows import ENDINGS
 
@@ -78,7 +79,7 @@ def look(options: Namespace) -> Survey:
     given = next((n for n in ("root", "file", "label", "caption", "split") if getattr(options, n) is not None), None)
     if given is not None:
         raise UserError(f"data check: --{given} is for tables, and {path} is none")
-    return survey(path, say)
+    return survey_shards(path, say) or survey(path, say)
 
 
 def lines_of(found: Survey, most: int | None) -> Iterable[str]:

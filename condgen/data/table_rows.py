@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
@@ -40,11 +40,11 @@ class Table:
     def take(self, rows: Sequence[int]) -> Table:
         """Return some rows."""
         columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
-        return Table(self.path, [self.lines[row] for row in rows], columns)
+        return replace(self, lines=[self.lines[row] for row in rows], columns=columns)
 
     def with_column(self, name: str, values: list[Any]) -> Table:
         """Return the table with other values in one column."""
-        return Table(self.path, self.lines, {**self.columns, name: values})
+        return replace(self, columns={**self.columns, name: values})
 
 
 def at(path: Path, line: int, what: str) -> ValueError:
