@@ -91,7 +91,7 @@ class CelebA(StoredDataModule):
             self.cond_spec["label"] = {"names": [str(number + 1) for number in range(IDENTITIES)]}
         if names:
             low, high = [0.0] * len(names), [1.0] * len(names)
-            self.cond_spec["attributes"] = {"names": list(names), "low": low, "high": high}
+            self.cond_spec["attributes"] = {"names": list(names), "low": low, "high": high, "flags": list(names)}
 
     def prepare_data(self) -> None:
         """Download once per machine, if asked for and needed; read all images once, if they are not known yet."""
