@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipInfo, is_zipfile
 
+from condgen.cache_root import cache_root
 from condgen.data.archive_entries import Door, Entry, entries, is_compressed
-from condgen.data.cache_root import cache_root
 from condgen.data.stores import FolderStore, Store
 from condgen.whole import whole_file
 
