@@ -3,6 +3,7 @@
 from condgen.conditions.attributes import AttributesEncoder
 from condgen.conditions.base import ConditionEncoder, Drop, EncoderFactory
 from condgen.conditions.compose import Compose
+from condgen.conditions.frozen_text import FrozenTextEncoder
 from condgen.conditions.label import LabelEncoder
 from condgen.conditions.maps import InpaintingEncoder, LowResEncoder, MapEncoder, MaskEncoder, SourceEncoder
 from condgen.conditions.none import NoCondition
@@ -15,6 +16,7 @@ __all__ = [
     "ConditionEncoder",
     "Drop",
     "EncoderFactory",
+    "FrozenTextEncoder",
     "InpaintingEncoder",
     "LabelEncoder",
     "LowResEncoder",

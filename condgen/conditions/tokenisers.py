@@ -22,6 +22,13 @@ def split_words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+|[^\w\s]|_", text.lower())
 
 
+def to_captions(text: Tensor) -> list[bytes]:
+    """Return each row of UTF-8 bytes (N, B) uint8 without the zeros at its end."""
+    table = text.cpu().contiguous().numpy()
+    captions: list[bytes] = table.view(f"S{table.shape[1]}")[:, 0].tolist()
+    return captions
+
+
 class Words:
     """Caption -> numbers of its words.
 
@@ -42,8 +49,7 @@ class Words:
 
     def __call__(self, text: Tensor) -> Tensor:
         """Turn UTF-8 bytes (N, B) uint8 into numbers of tokens (N, length) int64, on the same device."""
-        table = text.cpu().contiguous().numpy()
-        captions = table.view(f"S{table.shape[1]}")[:, 0].tolist()
+        captions = to_captions(text)
         if len(self._rows) > MEMORY:
             self._rows.clear()
         rows = [row if (row := self._rows.get(caption)) is not None else self._read(caption) for caption in captions]
