@@ -65,6 +65,20 @@ def append_planes(x: Tensor, cond: Encoded) -> Tensor:
     return torch.cat([x, planes], dim=1)
 
 
+def append_map(x: Tensor, cond: Encoded) -> Tensor:
+    """Concatenate the condition's map to (N, C, H, W).
+
+    Raises:
+        ValueError: If it has another height or width.
+    """
+    if cond.spatial is None:
+        return x
+    sizes = [f"{height}x{width}" for height, width in (cond.spatial.shape[2:], x.shape[2:])]
+    if sizes[0] != sizes[1]:
+        raise ValueError(f"the condition's map is of {sizes[0]} pixels, the image of {sizes[1]}")
+    return torch.cat([x, cond.spatial.to(x.dtype)], dim=1)
+
+
 SpectralNorm = Literal["none", "hidden", "all"]
 """Which weights are divided by their spectral norm: all, or all but the head's, whose scale is then learned."""
 
