@@ -116,7 +116,7 @@ class UNet(nn.Module):
         require_positive(width=width, multipliers=multipliers, blocks=blocks, patch=patch)
         sides = check_sides(shape, patch, len(multipliers))
         check_heights("attention", attention, sides)
-        crossed = check_crossed(dims, attention if cross_attention is None else cross_attention, sides)
+        crossed = crossed_heights(dims, attention, cross_attention, sides)
         if width % 4:
             raise ValueError(f"width must be divisible by 4, got {width}")
         self.width = width
@@ -215,8 +215,13 @@ def check_heights(name: str, heights: Sequence[int], sides: list[int]) -> None:
         raise ValueError(f"{name} at height {unknown[0]}: the feature maps have {', '.join(map(str, sides))}")
 
 
-def check_crossed(dims: CondDims, heights: Sequence[int], sides: list[int]) -> Sequence[int]:
-    """Return the heights of feature maps that attend to tokens; refuse tokens that none attends to."""
+def crossed_heights(
+    dims: CondDims, attention: Sequence[int], cross_attention: Sequence[int] | None, sides: list[int]
+) -> Sequence[int]:
+    """Return the heights of feature maps that attend to tokens; refuse tokens without heights, and the reverse."""
+    if cross_attention and not dims.tokens:
+        raise ValueError("cross_attention needs a condition with tokens; the encoder gives none")
+    heights = attention if cross_attention is None else cross_attention
     check_heights("cross_attention", heights, sides)
     if dims.tokens and not heights:
         raise ValueError(f"cross_attention must name a height, of {', '.join(map(str, sides))}, for the tokens")
