@@ -20,7 +20,8 @@ from condgen.types import Condition, CondSpec
 class SampleGrid(L.Callback):
     """Writes a grid to `samples/images-<images seen>.png` and to every logger that takes pictures.
 
-    Rows are classes and columns are seeds 0, 1, ...; without labels all images differ by their seed alone.
+    Rows are classes and columns are seeds 0, 1, ...; without labels all images differ by their seed alone. A model that
+    needs another condition gives no grid.
 
     Args:
         every_n_images: Images seen between two grids; the end of training always gives one.
@@ -59,7 +60,7 @@ class SampleGrid(L.Callback):
     def draw(self, trainer: L.Trainer, model: GenerativeModel) -> None:
         """Sample, write the file, and hand the picture to the loggers."""
         folder = run_folder(trainer)
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or not set(model.condition_keys) <= {"label"}:
             return
         cond, seeds = grid_conditions(model.cond_spec, range(self.columns), self.max_rows)
         picture = grid(to_uint8(model.sample(cond, seeds=seeds)), self.columns)
