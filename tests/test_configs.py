@@ -9,6 +9,7 @@ import yaml
 from conftest import REPO, mnist_root
 
 from condgen.cli import main
+from condgen.cli.data_config import data_module
 from condgen.cli.includes import with_includes
 
 CONFIGS = REPO / "configs"
@@ -84,6 +85,11 @@ def test_conditions_that_the_data_lacks_are_named(
         assert main(["fit", *SMALL_SHAPES, *args]) != 0
         (line,) = capsys.readouterr().err.splitlines()
         assert f"needs the condition '{key}'; the data offers" in line
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("data/*.yaml")), ids=lambda p: p.stem)
+def test_every_data_set_is_built_without_its_files(path: Path) -> None:
+    assert data_module(f"data/{path.name}", ["--data.batch_size", "3"]).batch_size == 3
 
 
 def test_mnist_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
