@@ -29,13 +29,16 @@ def check_range(image: Tensor, name: str = "image") -> None:
         raise ValueError(f"{name} values must be finite and in [-1, 1], got [{low:.4g}, {high:.4g}]")
 
 
-def check_condition(cond: Condition, cond_spec: CondSpec, needed: tuple[str, ...]) -> int | None:
+def check_condition(
+    cond: Condition, cond_spec: CondSpec, needed: tuple[str, ...], image_shape: Shape | None = None
+) -> int | None:
     """Check raw conditions against the data's specification before any device work.
 
     Args:
         cond: Raw conditions; keys beyond the needed ones are checked too. Pictures and masks may be uint8, as stored.
         cond_spec: What the model was built for.
         needed: The keys that must be there.
+        image_shape: (C, H, W) of the images, whose height and width source, mask and known have; null to let any pass.
 
     Returns:
         The number of samples, or None if there are no conditions.
@@ -51,6 +54,8 @@ def check_condition(cond: Condition, cond_spec: CondSpec, needed: tuple[str, ...
             raise ValueError(f"condition {key!r} is missing")
     for key, value in cond.items():
         CHECKS[key](value, cond_spec[key])
+        if image_shape is not None:
+            check_size(key, value, cond_spec[key], image_shape)
     sizes = {len(value) for value in cond.values()}
     if len(sizes) > 1:
         raise ValueError(f"conditions disagree on the number of samples: {sorted(sizes)}")
@@ -99,6 +104,16 @@ def check_known(known: Tensor) -> None:
         raise ValueError(f"known must be (N, 1, H, W) float32, got {describe(known)}")
     if not ((known == 0) | (known == 1)).all():
         raise ValueError("known must be 0 or 1 at every pixel")
+
+
+def check_size(key: str, value: Tensor, spec: dict[str, Any], image_shape: Shape) -> None:
+    """Refuse what shows the image's places, and has another height or width; `low_res` by its factor."""
+    factor = spec.get("factor") if key == "low_res" else 1
+    if key not in ("source", "mask", "known", "low_res") or factor is None:
+        return
+    due, found = tuple(side // factor for side in image_shape[1:]), tuple(value.shape[-2:])
+    if found != due:
+        raise ValueError(f"{key} must be of {due[0]}x{due[1]} pixels, got {found[0]}x{found[1]}")
 
 
 def check_classes(key: str, value: Tensor, num_classes: int) -> None:

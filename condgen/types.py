@@ -28,8 +28,10 @@ CondSpec = dict[str, dict[str, Any]]
 """What a data set offers, by condition, in plain values:
 
 label: {"names": ["zero", "one"]};  attributes: {"names": [...], "low": [...], "high": [...]};
-text: {"max_length": 64}, in bytes;  source, low_res, style: {"channels": 3}, and source {"paired": True} too;
-mask: {"num_classes": 12};  known: {}.
+text: {"max_length": 64}, in bytes, and {"words": ["a", "red", ...], "max_words": 16} too where all words of captions
+are known, and how many words and marks one has at most;
+source, low_res, style: {"channels": 3}, and source {"paired": True} too, and low_res {"factor": 4}, by which its sides
+are shorter than the image's;  mask: {"num_classes": 12};  known: {}.
 """
 
 
@@ -56,9 +58,12 @@ class CondDims(NamedTuple):
 class Encoded(NamedTuple):
     """An encoded condition; routes are named, never guessed from a tensor's rank.
 
-    vector: (N, D), tokens: (N, L, D), spatial: (N, C, H, W); None where absent.
+    vector: (N, D), tokens: (N, L, D), spatial: (N, C, H, W) of the image's height and width; None where absent.
+    token_mask: (N, L) bool, true for the tokens that are there, at least one in each row; the others are padding, which
+    nets ignore. None where all are there.
     """
 
     vector: Tensor | None = None
     tokens: Tensor | None = None
     spatial: Tensor | None = None
+    token_mask: Tensor | None = None

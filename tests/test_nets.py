@@ -109,6 +109,32 @@ def test_unknown_spectral_norms_are_named() -> None:
         DCGANDiscriminator((1, 16, 16), DIMS, spectral_norm=True)
 
 
+def test_maps_choose_gain_and_bias_place_by_place() -> None:
+    norm = ConditionalBatchNorm2d(3, CondDims(spatial=2))
+    nn.init.normal_(norm.spatial.affine.weight)
+    x, spatial = torch.randn(4, 3, 8, 8) * 4 + 2, torch.rand(4, 2, 16, 16)
+    hidden = torch.relu(norm.spatial.shared(nn.functional.interpolate(spatial, size=(8, 8), mode="area")))
+    gain, bias = norm.spatial.affine(hidden).chunk(2, dim=1)
+    plain = nn.functional.batch_norm(x, None, None, training=True)
+    out = norm(x, Encoded(spatial=spatial))
+    torch.testing.assert_close(out, plain * (1 + gain) + bias)
+    other = spatial.clone()
+    other[:, :, :2, :2] += 1.0  # one pixel of the small map, which two convolutions spread by two
+    changed = (norm(x, Encoded(spatial=other)) != out).any(dim=1)
+    assert changed[:, :3, :3].all()
+    assert not changed[:, 3:].any()
+    assert not changed[:, :, 3:].any()
+
+
+def test_vector_and_map_add_up_in_conditional_batch_norm() -> None:
+    norm = ConditionalBatchNorm2d(3, CondDims(vector=4, spatial=2)).eval()
+    nn.init.normal_(norm.spatial.affine.weight)
+    nn.init.normal_(norm.affine.weight)
+    x, vector, spatial = torch.randn(4, 3, 8, 8), torch.eye(4), torch.rand(4, 2, 8, 8)
+    parts = [norm(x, Encoded(vector)) - norm.norm(x), norm(x, Encoded(spatial=spatial)) - norm.norm(x)]
+    torch.testing.assert_close(norm(x, Encoded(vector, spatial=spatial)) - norm.norm(x), sum(parts))
+
+
 def test_conditional_batch_norm_normalises_then_scales() -> None:
     norm = ConditionalBatchNorm2d(3, DIMS)
     nn.init.normal_(norm.affine.weight)
@@ -145,7 +171,7 @@ def test_unusable_routes_and_widths_are_refused() -> None:
         DCGANDiscriminator((1, 8, 8), CondDims(), projection=True)
     with pytest.raises(ValueError, match="projection needs a condition"):
         ResNetDiscriminator((1, 8, 8), CondDims())
-    with pytest.raises(ValueError, match="cannot use the condition's 'vector' route; it uses none"):
+    with pytest.raises(ValueError, match="cannot use the condition's 'vector' route; it uses spatial"):
         ResNetDiscriminator((1, 8, 8), DIMS, projection=False)
     with pytest.raises(ValueError, match="flat_blocks must be at least 1, got 0"):
         ResNetDiscriminator((1, 8, 8), DIMS, flat_blocks=0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,7 +20,7 @@ class LabelEncoder(ConditionEncoder):
         embedding_dim: Width of the learned embedding; null for one-hot.
     """
 
-    keys: ClassVar[tuple[str, ...]] = ("label",)
+    keys = ("label",)
 
     def __init__(self, cond_spec: CondSpec, embedding_dim: int | None = None) -> None:
         super().__init__(cond_spec)
@@ -32,7 +30,7 @@ class LabelEncoder(ConditionEncoder):
         self.embedding = nn.Embedding(self.num_classes + 1, embedding_dim) if embedding_dim else None
         self.dims = CondDims(vector=embedding_dim or self.num_classes)
 
-    def forward(self, cond: Condition, drop: Tensor | None = None) -> Encoded:
+    def encode(self, cond: Condition, drop: Tensor | None) -> Encoded:
         """Encode `cond["label"]`, (N,) int64 in [0, num_classes)."""
         label = cond["label"].long()
         if drop is not None:

@@ -15,6 +15,6 @@ class NoCondition(ConditionEncoder):
         super().__init__(cond_spec)
         self.dims = CondDims()
 
-    def forward(self, cond: Condition, drop: Tensor | None = None) -> Encoded:
+    def encode(self, cond: Condition, drop: Tensor | None) -> Encoded:
         """Return no route whatever `cond` holds."""
         return Encoded()

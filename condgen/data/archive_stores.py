@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipInfo, is_zipfile
 
+from condgen.cache_root import kept
 from condgen.data.archive_entries import Door, Entry, entries, is_compressed
-from condgen.data.cache_root import kept
 from condgen.data.lmdb_store import LMDBStore, lmdb_folders
 from condgen.data.stores import FolderStore, Store, stamp_of
 

@@ -64,7 +64,7 @@ class ImageDataModule(L.LightningDataModule):
             self._splits[split] = self.load(split)
             rows = self._splits[split].probe()
             check_shape(rows.pixels, self.image_shape)
-            check_condition(rows.cond, self.cond_spec, tuple(self.cond_spec))
+            check_condition(rows.cond, self.cond_spec, tuple(self.cond_spec), self.image_shape)
         return self._splits[split]
 
     def fingerprint(self, split: Split) -> str:

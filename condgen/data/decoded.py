@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from condgen.data.cache_root import cache_root
+from condgen.cache_root import cache_root
 from condgen.data.decode import DecodeError
 from condgen.data.reading import Reading
 from condgen.data.stores import Store

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from condgen.data.cache_root import kept
+from condgen.cache_root import kept
 from condgen.data.stores import Store, stamp_of
 
 FOLDER = re.compile(r"(.+)_(train|val)_lmdb")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from condgen.cache_root import kept
 from condgen.data.archive_stores import TarStore
-from condgen.data.cache_root import kept
 from condgen.data.decode import SUFFIXES
 from condgen.data.splits import split_of
 from condgen.data.table_rows import Table, one_of, unique

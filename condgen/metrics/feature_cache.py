@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor
 
-from condgen.data.cache_root import cache_root
+from condgen.cache_root import cache_root
 from condgen.metrics.base import Features
 
 FORMAT = 1

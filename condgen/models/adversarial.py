@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from condgen.conditions import EncoderFactory, LabelEncoder
 from condgen.models.base import GenerativeModel
 from condgen.models.players import ConditionedNet, Discriminator, frozen
-from condgen.models.roles import require_output, require_width
+from condgen.models.roles import refuse_shifts, require_output, require_width
 from condgen.models.schedule import Schedule
 from condgen.models.single import OptimizerFactory
 from condgen.models.stepping import count_batch, refuse_fused_clipping, window_ends
@@ -84,7 +84,7 @@ class AdversarialModel(GenerativeModel):
         if isinstance(loss, Wasserstein) and penalty is None:
             raise ValueError("Wasserstein needs a penalty that bounds the critic's gradient, such as GradientPenalty")
         if classifier_weight and "label" not in cond_spec:
-            raise ValueError("classifier_weight needs the condition 'label', which the data does not offer")
+            raise ValueError("classifier_weight must be 0: the data offers no 'label' to classify")
         self.loss = loss
         self.penalty = penalty
         self.augment = augment
@@ -110,6 +110,7 @@ class AdversarialModel(GenerativeModel):
         make_generator: NetFactory = generator or type(self).default_generator
         make_discriminator: NetFactory = discriminator or type(self).default_discriminator
         encoder_g, encoder_d = encoder(self.cond_spec), discriminator_encoder(self.cond_spec)
+        refuse_shifts(self.augment, encoder_d.dims)
         num_classes = len(self.cond_spec["label"]["names"]) if self.classifier_weight else 0
         net_g = make_generator(self.image_shape, encoder_g.dims)
         net_d = make_discriminator(self.image_shape, encoder_d.dims)

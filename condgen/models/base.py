@@ -157,7 +157,7 @@ class GenerativeModel(RecordedModule, ABC):
     def _count(self, cond: Condition, seeds: Tensor | None, noise: Tensor | None) -> int:
         if seeds is not None and noise is not None:
             raise ValueError("give seeds or noise, not both")
-        count = check_condition(cond, self.cond_spec, self.condition_keys)
+        count = check_condition(cond, self.cond_spec, self.condition_keys, self.image_shape)
         if seeds is not None:
             check_seeds(seeds)
         if noise is not None:

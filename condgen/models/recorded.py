@@ -63,7 +63,7 @@ class RecordedModule(L.LightningModule):
         check_shape(batch["image"], self.image_shape)
         if self.device.type == "cpu":  # elsewhere a look at the values would make the host wait
             check_range(batch["image"])
-            check_condition(batch["cond"], self.cond_spec, ())
+            check_condition(batch["cond"], self.cond_spec, (), self.image_shape)
         loss = self.train_on(batch)
         self.batches_seen += 1
         self.images_seen += self.num_images(batch)

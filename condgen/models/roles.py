@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from condgen.models.players import evaluating
+from condgen.objectives import DiffAugment
 from condgen.types import CondDims, Encoded, Shape
 
 PROBES = 2
@@ -66,6 +67,12 @@ def blank_condition(dims: CondDims, image_shape: Shape) -> Encoded:
     shapes = {"vector": (dims.vector,), "tokens": (1, dims.tokens), "spatial": (dims.spatial, *image_shape[1:])}
     routes = dims._asdict()
     return Encoded(**{route: torch.zeros(PROBES, *shape) for route, shape in shapes.items() if routes[route]})
+
+
+def refuse_shifts(augment: DiffAugment | None, dims: CondDims) -> None:
+    """Refuse to shift images away from the condition's map that stands beside them in the discriminator."""
+    if augment is not None and augment.translation and dims.spatial:
+        raise ValueError("augment shifts images, but not the condition's map beside them: set translation to false")
 
 
 def listed(shapes: Sequence[object]) -> str:

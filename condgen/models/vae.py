@@ -234,7 +234,7 @@ class VAE(SingleLossModel):
         """Check a batch and move it to the model's device."""
         check_shape(batch["image"], self.image_shape)
         check_range(batch["image"])
-        rows = {"conditions": check_condition(batch["cond"], self.cond_spec, self.condition_keys)}
+        rows = {"conditions": check_condition(batch["cond"], self.cond_spec, self.condition_keys, self.image_shape)}
         rows["index"] = len(batch["index"]) if "index" in batch else None
         for name, count in rows.items():
             if count not in (None, len(batch["image"])):

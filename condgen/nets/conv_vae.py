@@ -12,6 +12,8 @@ from condgen.nets.dcgan import init_weights
 from condgen.nets.joint import JointLinear
 from condgen.nets.layers import (
     ConditionalBatchNorm2d,
+    MapFinish,
+    append_map,
     require_positive,
     require_routes,
 )
@@ -44,7 +46,7 @@ class ConvEncoder(nn.Module):
 
     Args:
         shape: Image shape (C, H, W), H and W even, at least 6.
-        dims: Widths of the encoded condition; the vector is used.
+        dims: Widths of the encoded condition; vector and map are used, the map beside the image.
         latent_dim: Width of z.
         width: Channels after the first layer; they double towards the small map, up to 8 times.
         hidden: Width of the layer where map and condition meet.
@@ -54,10 +56,10 @@ class ConvEncoder(nn.Module):
         self, shape: Shape, dims: CondDims, *, latent_dim: int = 16, width: int = 32, hidden: int = 256
     ) -> None:
         super().__init__()
-        require_routes(self, dims, "vector")
+        require_routes(self, dims, "vector", "spatial")
         require_positive(latent_dim=latent_dim, width=width, hidden=hidden)
         halvings = num_halvings(self, shape)
-        widths = [shape[0], *(width * min(8, 2**i) for i in range(halvings))]
+        widths = [shape[0] + dims.spatial, *(width * min(8, 2**i) for i in range(halvings))]
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.SiLU(inplace=True)]
@@ -69,18 +71,19 @@ class ConvEncoder(nn.Module):
 
     def forward(self, image: Tensor, cond: Encoded) -> tuple[Tensor, Tensor]:
         """Map images (N, C, H, W) in [-1, 1] to mu and logvar, (N, latent_dim) each."""
-        mu, logvar = self.head(F.silu(self.joint(self.downs(image), cond))).chunk(2, dim=1)
+        mu, logvar = self.head(F.silu(self.joint(self.downs(append_map(image, cond)), cond))).chunk(2, dim=1)
         return mu, logvar
 
 
 class ConvDecoder(nn.Module):
     """Latent variable and condition -> small map -> doubled by transposed convolutions -> likelihood's parameters.
 
-    The condition enters beside z, and chooses gain and bias of each batch normalisation.
+    The condition's vector enters beside z; vector and map choose gain and bias of each batch normalisation, the map
+    those of one more at the image's resolution.
 
     Args:
         shape: Shape of the parameters (C, H, W), H and W even, at least 6.
-        dims: Widths of the encoded condition; the vector is used.
+        dims: Widths of the encoded condition; vector and map are used.
         latent_dim: Width of z.
         width: Channels before the last layer; they double towards the small map, up to 8 times.
         hidden: Width of the layer where z and condition meet.
@@ -90,7 +93,7 @@ class ConvDecoder(nn.Module):
         self, shape: Shape, dims: CondDims, *, latent_dim: int = 16, width: int = 32, hidden: int = 256
     ) -> None:
         super().__init__()
-        require_routes(self, dims, "vector")
+        require_routes(self, dims, "vector", "spatial")
         require_positive(latent_dim=latent_dim, width=width, hidden=hidden)
         halvings = num_halvings(self, shape)
         widths = [width * min(8, 2**i) for i in reversed(range(halvings))]
@@ -100,8 +103,10 @@ class ConvDecoder(nn.Module):
         self.stem = nn.Linear(hidden, self.map_shape[0] * self.map_shape[1] * self.map_shape[2])
         self.norms = nn.ModuleList(ConditionalBatchNorm2d(channels, dims) for channels in widths)
         self.ups = nn.ModuleList(
-            nn.ConvTranspose2d(before, after, 4, stride=2, padding=1) for before, after in pairwise([*widths, shape[0]])
+            nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)
+            for before, after in pairwise([*widths, width if dims.spatial else shape[0]])
         )
+        self.finish = MapFinish(width, shape[0], dims) if dims.spatial else None
         self.ups.apply(init_weights)
 
     def forward(self, z: Tensor, cond: Encoded) -> Tensor:
@@ -109,4 +114,4 @@ class ConvDecoder(nn.Module):
         x: Tensor = self.stem(F.silu(self.joint(z, cond))).unflatten(1, self.map_shape)
         for norm, up in zip(self.norms, self.ups, strict=True):
             x = up(torch.relu(norm(x, cond)))
-        return x
+        return x if self.finish is None else self.finish(x, cond)

@@ -9,7 +9,9 @@ from condgen.nets.layers import (
     ConditionalBatchNorm2d,
     Head,
     Judgement,
+    MapFinish,
     SpectralNorm,
+    append_map,
     append_planes,
     append_vector,
     normalise_spectrally,
@@ -29,13 +31,15 @@ def init_weights(module: nn.Module) -> None:
 class DCGANGenerator(nn.Module):
     """Noise and condition -> 4x4 map -> doubled by transposed convolutions -> image.
 
+    A condition's map steers each batch normalisation, and one more at the image's resolution.
+
     Args:
         shape: Image shape (C, H, W), H = W = 4 x 2^k.
-        dims: Widths of the encoded condition; the vector is used.
+        dims: Widths of the encoded condition; vector and map are used.
         latent_dim: Width of the noise.
         width: Channels before the last layer; they double towards the 4x4 map, up to 8 times.
-        concat: Concatenate the condition to the noise.
-        conditional_norm: Let the condition choose gain and bias of each batch normalisation.
+        concat: Concatenate the condition's vector to the noise.
+        conditional_norm: Let the vector choose gain and bias of each batch normalisation.
     """
 
     def __init__(
@@ -49,21 +53,22 @@ class DCGANGenerator(nn.Module):
         conditional_norm: bool = True,
     ) -> None:
         super().__init__()
-        require_routes(self, dims, "vector")
+        require_routes(self, dims, "vector", "spatial")
         if dims.vector and not (concat or conditional_norm):
             raise ValueError("DCGANGenerator has no use for the condition: set concat or conditional_norm")
         require_positive(latent_dim=latent_dim, width=width)
         doublings = num_doublings(shape)
         widths = [width * min(8, 2**i) for i in reversed(range(doublings))]
-        norm_dims = dims if conditional_norm else CondDims()
+        norm_dims = dims if conditional_norm else CondDims(spatial=dims.spatial)
         self.latent_dim = latent_dim
         self.concat = concat
         self.stem = nn.Linear(latent_dim + (dims.vector if concat else 0), widths[0] * 16)
         self.norms = nn.ModuleList(ConditionalBatchNorm2d(channels, norm_dims) for channels in widths)
         self.ups = nn.ModuleList(
             nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)
-            for before, after in zip(widths, [*widths[1:], shape[0]], strict=True)
+            for before, after in zip(widths, [*widths[1:], width if dims.spatial else shape[0]], strict=True)
         )
+        self.finish = MapFinish(width, shape[0], dims) if dims.spatial else None
         self.ups.apply(init_weights)
 
     def forward(self, z: Tensor, cond: Encoded) -> Tensor:
@@ -71,7 +76,7 @@ class DCGANGenerator(nn.Module):
         x = self.stem(append_vector(z, cond) if self.concat else z).unflatten(1, (-1, 4, 4))
         for norm, up in zip(self.norms, self.ups, strict=True):
             x = up(torch.relu(norm(x, cond)))
-        return torch.tanh(x)
+        return torch.tanh(x if self.finish is None else self.finish(x, cond))
 
 
 class DCGANDiscriminator(nn.Module):
@@ -79,9 +84,9 @@ class DCGANDiscriminator(nn.Module):
 
     Args:
         shape: Image shape (C, H, W), H = W = 4 x 2^k.
-        dims: Widths of the encoded condition; the vector is used.
+        dims: Widths of the encoded condition; vector and map are used, the map beside the image.
         width: Channels after the first layer; they double towards the 4x4 map, up to 8 times.
-        projection: Use the condition in a projection term, not as constant planes beside the image.
+        projection: Use the vector in a projection term, not as constant planes beside the image.
         spectral_norm: Weights to divide by their spectral norm (Miyato et al. 2018): `none`, `hidden` or `all`.
         batch_norm: Normalise each layer but the first over the batch.
         dropout: Probability of dropping a feature of the 4x4 map.
@@ -99,14 +104,14 @@ class DCGANDiscriminator(nn.Module):
         dropout: float = 0.25,
     ) -> None:
         super().__init__()
-        require_routes(self, dims, "vector")
+        require_routes(self, dims, "vector", "spatial")
         require_positive(width=width)
         doublings = num_doublings(shape)
         widths = [width * min(8, 2**i) for i in range(doublings)]
         self.projection = projection
         self.feature_dim = widths[-1] * 16
         layers: list[nn.Module] = []
-        channels = shape[0] + (0 if projection else dims.vector)
+        channels = shape[0] + (0 if projection else dims.vector) + dims.spatial
         for i, after in enumerate(widths):
             layers.append(nn.Conv2d(channels, after, 4, stride=2, padding=1))
             layers += [nn.BatchNorm2d(after)] if batch_norm and i else []
@@ -120,6 +125,6 @@ class DCGANDiscriminator(nn.Module):
 
     def forward(self, image: Tensor, cond: Encoded) -> Judgement:
         """Judge images (N, C, H, W) in [-1, 1]."""
-        features = self.layers(image if self.projection else append_planes(image, cond))
+        features = self.layers(append_map(image if self.projection else append_planes(image, cond), cond))
         judgement: Judgement = self.head(features, cond)
         return judgement

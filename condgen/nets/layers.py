@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from condgen.types import CondDims, Encoded, Shape
@@ -65,6 +66,23 @@ def append_planes(x: Tensor, cond: Encoded) -> Tensor:
     return torch.cat([x, planes], dim=1)
 
 
+def append_map(x: Tensor, cond: Encoded) -> Tensor:
+    """Concatenate the condition's map to (N, C, H, W)."""
+    return x if cond.spatial is None else torch.cat([x, cond.spatial.to(x.dtype)], dim=1)
+
+
+def append_pixels(x: Tensor, cond: Encoded) -> Tensor:
+    """Concatenate all numbers of the condition's map to (N, F)."""
+    return x if cond.spatial is None else torch.cat([x, cond.spatial.to(x.dtype).flatten(1)], dim=1)
+
+
+def num_pixels(dims: CondDims, shape: Shape) -> int:
+    """Return how many numbers a condition's map has beside an image of some shape."""
+    return dims.spatial * shape[1] * shape[2]
+
+
+SPADE_WIDTH = 64
+"""Channels between a map and the gains and biases that are made of it."""
 SpectralNorm = Literal["none", "hidden", "all"]
 """Which weights are divided by their spectral norm: all, or all but the head's, whose scale is then learned."""
 
@@ -81,16 +99,34 @@ def normalise_spectrally(net: nn.Module, which: SpectralNorm) -> None:
             spectral_norm(module)
 
 
-class ConditionalBatchNorm2d(nn.Module):
-    """Batch normalisation whose gain and bias are linear in the condition's vector (Dumoulin et al. 2017).
+class SpatialAffine(nn.Module):
+    """Map -> gain and bias of each place, by two convolutions (Park et al. 2019, Fig. 2); both begin at zero."""
 
-    Without a vector it is plain batch normalisation with a learned gain and bias.
+    def __init__(self, channels: int, spatial: int) -> None:
+        super().__init__()
+        self.shared = nn.Conv2d(spatial, SPADE_WIDTH, 3, padding=1)
+        self.affine = nn.Conv2d(SPADE_WIDTH, 2 * channels, 3, padding=1)
+        nn.init.zeros_(self.affine.weight)
+        nn.init.zeros_(cast(Tensor, self.affine.bias))
+
+    def forward(self, spatial: Tensor, size: Sequence[int]) -> Tensor:
+        """Average a map (N, C, H, W) down to a size (h, w), and make gains and biases (N, 2 channels, h, w) of it."""
+        ratio = spatial.shape[2] // size[0], spatial.shape[3] // size[1]
+        return cast(Tensor, self.affine(torch.relu(self.shared(F.avg_pool2d(spatial, ratio)))))
+
+
+class ConditionalBatchNorm2d(nn.Module):
+    """Batch normalisation whose gain and bias the condition chooses.
+
+    They are linear in its vector (Dumoulin et al. 2017), and vary from place to place with its map (SPADE, Park et al.
+    2019). Without both it is plain batch normalisation with a learned gain and bias.
     """
 
     def __init__(self, channels: int, dims: CondDims) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=not dims.vector)
+        self.norm = nn.BatchNorm2d(channels, affine=not (dims.vector or dims.spatial))
         self.affine = nn.Linear(dims.vector, 2 * channels) if dims.vector else None
+        self.spatial = SpatialAffine(channels, dims.spatial) if dims.spatial else None
         if self.affine is not None:
             nn.init.zeros_(self.affine.weight)
             nn.init.zeros_(self.affine.bias)
@@ -98,24 +134,43 @@ class ConditionalBatchNorm2d(nn.Module):
     def forward(self, x: Tensor, cond: Encoded) -> Tensor:
         """Normalise (N, C, H, W)."""
         x = self.norm(x)
-        if self.affine is None or cond.vector is None:
+        parts = []
+        if self.affine is not None and cond.vector is not None:
+            parts.append(self.affine(cond.vector)[:, :, None, None])
+        if self.spatial is not None and cond.spatial is not None:
+            parts.append(self.spatial(cond.spatial, x.shape[2:]))
+        if not parts:
             return x
-        gain, bias = self.affine(cond.vector)[:, :, None, None].chunk(2, dim=1)
+        gain, bias = (parts[0] if len(parts) == 1 else parts[0] + parts[1]).chunk(2, dim=1)
         return torch.addcmul(x + bias, x, gain)
+
+
+class MapFinish(nn.Module):
+    """The last layer of a net that paints after a map: at the image's resolution, the map chooses what is painted."""
+
+    def __init__(self, before: int, after: int, dims: CondDims) -> None:
+        super().__init__()
+        self.norm = ConditionalBatchNorm2d(before, CondDims(spatial=dims.spatial))
+        self.conv = nn.Conv2d(before, after, 3, padding=1)
+
+    def forward(self, x: Tensor, cond: Encoded) -> Tensor:
+        """Map (N, before, H, W) to (N, after, H, W)."""
+        return cast(Tensor, self.conv(torch.relu(self.norm(x, cond))))
 
 
 class Head(nn.Module):
     """Features (N, F) -> logits (N,), by a linear layer and, if asked for, the projection term.
 
-    The projection term is <V y, phi(x)> with the condition's vector y (Miyato & Koyama 2018, Eq. 3).
+    The projection term is <V y, phi(x)> with the condition's vector y (Miyato & Koyama 2018, Eq. 3); a condition that
+    is but a map has none.
     """
 
     def __init__(self, features: int, dims: CondDims, projection: bool) -> None:
         super().__init__()
-        if projection and not dims.vector:
-            raise ValueError("projection needs a condition with a vector; the encoder gives none")
+        if projection and not (dims.vector or dims.spatial):
+            raise ValueError("projection needs a condition; the encoder gives none")
         self.linear = nn.Linear(features, 1)
-        self.embed = nn.Linear(dims.vector, features, bias=False) if projection else None
+        self.embed = nn.Linear(dims.vector, features, bias=False) if projection and dims.vector else None
 
     def forward(self, features: Tensor, cond: Encoded) -> Judgement:
         """Judge a batch of features."""

@@ -13,8 +13,10 @@ from condgen.nets.layers import (
     Head,
     Judgement,
     SpectralNorm,
+    append_pixels,
     append_vector,
     normalise_spectrally,
+    num_pixels,
     require_positive,
     require_routes,
 )
@@ -26,7 +28,7 @@ class MLPGenerator(nn.Module):
 
     Args:
         shape: Image shape (C, H, W).
-        dims: Widths of the encoded condition; the vector is used.
+        dims: Widths of the encoded condition; the vector and all pixels of the map are used.
         latent_dim: Width of the noise.
         hidden: Widths of the hidden layers.
         batch_norm: Normalise each hidden layer over the batch.
@@ -42,12 +44,12 @@ class MLPGenerator(nn.Module):
         batch_norm: bool = True,
     ) -> None:
         super().__init__()
-        require_routes(self, dims, "vector")
+        require_routes(self, dims, "vector", "spatial")
         require_positive(latent_dim=latent_dim, hidden=hidden)
         self.shape = tuple(shape)
         self.latent_dim = latent_dim
         layers: list[nn.Module] = []
-        for width_in, width_out in pairwise((latent_dim + dims.vector, *hidden)):
+        for width_in, width_out in pairwise((latent_dim + dims.vector + num_pixels(dims, shape), *hidden)):
             layers.append(nn.Linear(width_in, width_out, bias=not batch_norm))
             layers += [nn.BatchNorm1d(width_out)] if batch_norm else []
             layers.append(nn.LeakyReLU(0.2, inplace=True))
@@ -55,7 +57,7 @@ class MLPGenerator(nn.Module):
 
     def forward(self, z: Tensor, cond: Encoded) -> Tensor:
         """Map z (N, latent_dim) to images (N, C, H, W) in [-1, 1]."""
-        image: Tensor = torch.tanh(self.layers(append_vector(z, cond))).unflatten(1, self.shape)
+        image: Tensor = torch.tanh(self.layers(append_pixels(append_vector(z, cond), cond))).unflatten(1, self.shape)
         return image
 
 
@@ -64,10 +66,10 @@ class MLPDiscriminator(nn.Module):
 
     Args:
         shape: Image shape (C, H, W).
-        dims: Widths of the encoded condition; the vector is used.
+        dims: Widths of the encoded condition; the vector and all pixels of the map are used.
         hidden: Widths of the hidden layers.
         dropout: Probability of dropping a hidden unit.
-        projection: Use the condition in a projection term, not by concatenation with the image.
+        projection: Use the vector in a projection term, not by concatenation with the image.
         spectral_norm: Weights to divide by their spectral norm (Miyato et al. 2018): `none`, `hidden` or `all`.
         background: Subtracted from images, such as -1 where most pixels are black: under spectral norm a large constant
             part of the input drowns the rest.
@@ -85,7 +87,7 @@ class MLPDiscriminator(nn.Module):
         background: float = 0.0,
     ) -> None:
         super().__init__()
-        require_routes(self, dims, "vector")
+        require_routes(self, dims, "vector", "spatial")
         require_positive(hidden=hidden)
         if not -1 <= background <= 1:
             raise ValueError(f"background must be a pixel in [-1, 1], got {background}")
@@ -93,7 +95,8 @@ class MLPDiscriminator(nn.Module):
         self.background = background
         self.feature_dim = hidden[-1]
         layers: list[nn.Module] = []
-        for width_in, width_out in pairwise((prod(shape) + (0 if projection else dims.vector), *hidden)):
+        inputs = prod(shape) + (0 if projection else dims.vector) + num_pixels(dims, shape)
+        for width_in, width_out in pairwise((inputs, *hidden)):
             layers += [nn.Linear(width_in, width_out), nn.LeakyReLU(0.2, inplace=True), nn.Dropout(dropout)]
         self.layers = nn.Sequential(*layers)
         self.head = Head(self.feature_dim, dims, projection)
@@ -102,6 +105,6 @@ class MLPDiscriminator(nn.Module):
     def forward(self, image: Tensor, cond: Encoded) -> Judgement:
         """Judge images (N, C, H, W) in [-1, 1]."""
         x = image.flatten(1) - self.background
-        features = self.layers(x if self.projection else append_vector(x, cond))
+        features = self.layers(append_pixels(x if self.projection else append_vector(x, cond), cond))
         judgement: Judgement = self.head(features, cond)
         return judgement

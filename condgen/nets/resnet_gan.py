@@ -14,6 +14,7 @@ from condgen.nets.layers import (
     Head,
     Judgement,
     SpectralNorm,
+    append_map,
     normalise_spectrally,
     num_doublings,
     require_positive,
@@ -29,7 +30,7 @@ class ResNetGenerator(nn.Module):
 
     Args:
         shape: Image shape (C, H, W), H = W = 4 x 2^k.
-        dims: Widths of the encoded condition; the vector is used.
+        dims: Widths of the encoded condition; vector and map are used, the map at the last norm too.
         latent_dim: Width of the noise.
         width: Channels of the last block.
         max_multiple: Channels double towards the 4x4 map, up to so many times `width`.
@@ -39,13 +40,13 @@ class ResNetGenerator(nn.Module):
         self, shape: Shape, dims: CondDims, *, latent_dim: int = 128, width: int = 256, max_multiple: int = 1
     ) -> None:
         super().__init__()
-        require_routes(self, dims, "vector")
+        require_routes(self, dims, "vector", "spatial")
         require_positive(latent_dim=latent_dim, width=width, max_multiple=max_multiple)
         after = [width * min(max_multiple, 2**i) for i in reversed(range(num_doublings(shape)))]
         self.latent_dim = latent_dim
         self.stem = nn.Linear(latent_dim, after[0] * 16)
         self.blocks = nn.ModuleList(UpBlock(*channels, dims) for channels in pairwise([after[0], *after]))
-        self.norm = nn.BatchNorm2d(width)
+        self.norm = ConditionalBatchNorm2d(width, CondDims(spatial=dims.spatial))
         self.to_image = nn.Conv2d(width, shape[0], 3, padding=1)
         init_glorot(self)
 
@@ -54,7 +55,7 @@ class ResNetGenerator(nn.Module):
         x = self.stem(z).unflatten(1, (-1, 4, 4))
         for block in self.blocks:
             x = block(x, cond)
-        return torch.tanh(self.to_image(torch.relu(self.norm(x))))
+        return torch.tanh(self.to_image(torch.relu(self.norm(x, cond))))
 
 
 class ResNetDiscriminator(nn.Module):
@@ -64,11 +65,11 @@ class ResNetDiscriminator(nn.Module):
 
     Args:
         shape: Image shape (C, H, W), H = W = 4 x 2^k.
-        dims: Widths of the encoded condition; the vector is used.
+        dims: Widths of the encoded condition; vector and map are used, the map beside the image.
         width: Channels of the first block.
         max_multiple: Channels double from block to block, up to so many times `width`.
         flat_blocks: Blocks at the end, at least 1, that keep the map's size; the first block always halves it.
-        projection: Use the condition, in a projection term; false where the encoder gives none.
+        projection: Use the vector, in a projection term; false where the encoder gives no condition.
         spectral_norm: Weights to divide by their spectral norm (Miyato et al. 2018): `none`, `hidden` or `all`.
     """
 
@@ -84,13 +85,13 @@ class ResNetDiscriminator(nn.Module):
         spectral_norm: SpectralNorm = "all",
     ) -> None:
         super().__init__()
-        require_routes(self, dims, *(["vector"] if projection else []))
+        require_routes(self, dims, "spatial", *(["vector"] if projection else []))
         require_positive(width=width, max_multiple=max_multiple, flat_blocks=flat_blocks)
         count = num_doublings(shape) + 1
         halvings = max(1, count - flat_blocks)
         widths = [width * min(max_multiple, 2**i) for i in range(count)]
         blocks = [DownBlock(*channels, halve=i < halvings) for i, channels in enumerate(pairwise(widths), start=1)]
-        self.blocks = nn.Sequential(FirstBlock(shape[0], width), *blocks)
+        self.blocks = nn.Sequential(FirstBlock(shape[0] + dims.spatial, width), *blocks)
         self.feature_dim = widths[-1]
         self.head = Head(self.feature_dim, dims, projection)
         init_glorot(self)
@@ -98,7 +99,7 @@ class ResNetDiscriminator(nn.Module):
 
     def forward(self, image: Tensor, cond: Encoded) -> Judgement:
         """Judge images (N, C, H, W) in [-1, 1]."""
-        features = torch.relu(self.blocks(image)).sum(dim=(2, 3))
+        features = torch.relu(self.blocks(append_map(image, cond))).sum(dim=(2, 3))
         judgement: Judgement = self.head(features, cond)
         return judgement
 

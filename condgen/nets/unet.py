@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import log
-from typing import TypeVar, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from condgen.nets.layers import require_positive, require_routes
+from condgen.nets.attention import CrossAttention, SelfAttention, num_groups, zeroed
+from condgen.nets.layers import append_map, require_positive, require_routes
 from condgen.types import CondDims, Encoded, Shape
-
-Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 def time_embedding(t: Tensor, width: int) -> Tensor:
@@ -59,51 +58,41 @@ class ResidualBlock(nn.Module):
         return out
 
 
-class SelfAttention(nn.Module):
-    """Attention among all pixels, with heads of 32 channels where that divides; its output begins at zero."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.heads = max(1, channels // 32) if channels % 32 == 0 else 1
-        self.norm = nn.GroupNorm(num_groups(channels), channels)
-        self.qkv = nn.Linear(channels, 3 * channels)
-        self.out = zeroed(nn.Linear(channels, channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to the same shape."""
-        pixels = self.norm(x).flatten(2).transpose(1, 2)
-        q, k, v = self.qkv(pixels).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        out: Tensor = x + self.out(mixed).transpose(1, 2).unflatten(2, x.shape[2:])
-        return out
-
-
 class Stage(nn.Module):
-    """A residual block, and attention where it is asked for."""
+    """A residual block, then attention among pixels and to tokens of some width, where they are asked for."""
 
-    def __init__(self, channels_in: int, channels_out: int, embedding_dim: int, dropout: float, attend: bool) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, embedding_dim: int, dropout: float, attend: bool, tokens: int
+    ) -> None:
         super().__init__()
         self.block = ResidualBlock(channels_in, channels_out, embedding_dim, dropout)
-        self.attention = SelfAttention(channels_out) if attend else nn.Identity()
+        self.attention = SelfAttention(channels_out) if attend else None
+        self.cross_attention = CrossAttention(channels_out, tokens) if tokens else None
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor, cond: Encoded) -> Tensor:
         """Map (N, channels_in, H, W) to (N, channels_out, H, W)."""
-        out: Tensor = self.attention(self.block(x, embedding))
-        return out
+        x = self.block(x, embedding)
+        if self.attention is not None:
+            x = self.attention(x)
+        if self.cross_attention is not None:
+            x = self.cross_attention(x, cond.tokens, cond.token_mask)
+        return x
 
 
 class UNet(nn.Module):
     """x_t, time and condition -> a map of the image's shape.
 
-    The condition's vector is added to the time's embedding, which sets gain and bias of each block's normalisation.
+    The condition's vector is added to the time's embedding, which sets gain and bias of each block's normalisation;
+    pixels attend to its tokens; its map stands beside x_t.
 
     Args:
         shape: Image shape (C, H, W); H and W must be divisible by patch x 2^(len(multipliers) - 1).
-        dims: Widths of the encoded condition; the vector is used.
+        dims: Widths of the encoded condition; all routes are used.
         width: Channels at the highest resolution; divisible by 4.
         multipliers: Channels at each resolution in units of `width`; each is half of the resolution before.
         blocks: Residual blocks per resolution on the way down; one more on the way up.
         attention: Heights of feature maps with self-attention.
+        cross_attention: Heights of those that attend to the condition's tokens; null for the same.
         patch: Fold patch x patch pixels into channels at the door, and back at the end, to compute at a lower
             resolution.
         dropout: Probability of dropping a feature inside a block.
@@ -118,13 +107,16 @@ class UNet(nn.Module):
         multipliers: Sequence[int] = (1, 2, 2),
         blocks: int = 2,
         attention: Sequence[int] = (16, 8),
+        cross_attention: Sequence[int] | None = None,
         patch: int = 1,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        require_routes(self, dims, "vector")
+        require_routes(self, dims, "vector", "tokens", "spatial")
         require_positive(width=width, multipliers=multipliers, blocks=blocks, patch=patch)
-        sides = check_sides(shape, patch, len(multipliers), attention)
+        sides = check_sides(shape, patch, len(multipliers))
+        check_heights("attention", attention, sides)
+        crossed = crossed_heights(dims, attention, cross_attention, sides)
         if width % 4:
             raise ValueError(f"width must be divisible by 4, got {width}")
         self.width = width
@@ -134,10 +126,11 @@ class UNet(nn.Module):
         if self.vector is not None:  # as strong as the time's embedding, or the class is learned late
             nn.init.normal_(self.vector.weight)
         self.fold, self.unfold = nn.PixelUnshuffle(patch), nn.PixelShuffle(patch)
-        self.stem = nn.Conv2d(channels, width, 3, padding=1)
+        self.stem = nn.Conv2d(channels + dims.spatial * patch**2, width, 3, padding=1)
 
         def stage(before: int, after: int, side: int) -> Stage:
-            return Stage(before, after, embedding_dim, dropout, side in attention)
+            tokens = dims.tokens if side in crossed else 0
+            return Stage(before, after, embedding_dim, dropout, side in attention, tokens)
 
         levels = [(width * factor, side) for factor, side in zip(multipliers, sides, strict=True)]
         last = levels[-1][0]
@@ -180,30 +173,30 @@ class UNet(nn.Module):
         if self.vector is not None and cond.vector is not None:
             embedding = embedding + self.vector(cond.vector)
         embedding = F.silu(embedding)
-        h = self.stem(self.fold(x))
+        h = self.stem(self.fold(append_map(x, cond)))
         skips = [h]
         for i, stages in enumerate(self.down):
             if i:
                 h = self.shrink[i - 1](h)
                 skips.append(h)
             for stage in cast(nn.ModuleList, stages):
-                h = stage(h, embedding)
+                h = stage(h, embedding, cond)
                 skips.append(h)
-        h = self.middle(h, embedding)
+        h = self.middle(h, embedding, cond)
         for i, stages in enumerate(self.up):
             if i:
                 h = self.grow[i - 1](F.interpolate(h, scale_factor=2.0, mode="nearest"))
             for stage in cast(nn.ModuleList, stages):
-                h = stage(torch.cat([h, skips.pop()], dim=1), embedding)
+                h = stage(torch.cat([h, skips.pop()], dim=1), embedding, cond)
         out: Tensor = self.unfold(self.last(F.silu(self.norm(h))))
         return out
 
 
-def check_sides(shape: Shape, patch: int, num_levels: int, attention: Sequence[int]) -> list[int]:
+def check_sides(shape: Shape, patch: int, num_levels: int) -> list[int]:
     """Return the heights of the feature maps, highest first.
 
     Raises:
-        ValueError: If the image's sides cannot be halved so often, or `attention` names a height that is not there.
+        ValueError: If the image's sides cannot be halved so often.
     """
     _, height, width = shape
     factor = patch * 2 ** (num_levels - 1)
@@ -212,21 +205,24 @@ def check_sides(shape: Shape, patch: int, num_levels: int, attention: Sequence[i
             f"a U-Net with {num_levels} multipliers and patch {patch} takes sides divisible by {factor}, "
             f"got {height}x{width}"
         )
-    sides = [height // patch >> level for level in range(num_levels)]
-    unknown = [side for side in attention if side not in sides]
+    return [height // patch >> level for level in range(num_levels)]
+
+
+def check_heights(name: str, heights: Sequence[int], sides: list[int]) -> None:
+    """Refuse heights that no feature map has."""
+    unknown = [height for height in heights if height not in sides]
     if unknown:
-        raise ValueError(f"attention at height {unknown[0]}: the feature maps have {', '.join(map(str, sides))}")
-    return sides
+        raise ValueError(f"{name} at height {unknown[0]}: the feature maps have {', '.join(map(str, sides))}")
 
 
-def num_groups(channels: int) -> int:
-    """Return the number of groups of a group normalisation: up to 8, with 4 channels or more in each if possible."""
-    return next(groups for groups in (8, 4, 2, 1) if channels % groups == 0 and channels // groups >= min(4, channels))
-
-
-def zeroed(layer: Layer) -> Layer:
-    """Let a layer begin at zero, so that its residual block begins as the identity."""
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
+def crossed_heights(
+    dims: CondDims, attention: Sequence[int], cross_attention: Sequence[int] | None, sides: list[int]
+) -> Sequence[int]:
+    """Return the heights of feature maps that attend to tokens; refuse tokens without heights, and the reverse."""
+    if cross_attention and not dims.tokens:
+        raise ValueError("cross_attention needs a condition with tokens; the encoder gives none")
+    heights = attention if cross_attention is None else cross_attention
+    check_heights("cross_attention", heights, sides)
+    if dims.tokens and not heights:
+        raise ValueError(f"cross_attention must name a height, of {', '.join(map(str, sides))}, for the tokens")
+    return heights

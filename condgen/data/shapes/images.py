@@ -16,7 +16,7 @@ from condgen.data.shapes.captions import encode, say
 from condgen.data.shapes.draws import WORDS, Scenes, Uniforms, draw_scenes, uniforms
 from condgen.data.shapes.facts import SHAPES
 from condgen.data.shapes.geometry import block_length
-from condgen.data.shapes.words import MAX_LENGTH
+from condgen.data.shapes.words import MAX_LENGTH, MAX_WORDS, all_words
 from condgen.seeding import derive
 from condgen.types import CondSpec, Shape
 
@@ -35,7 +35,11 @@ def spec(conditions: Sequence[str], n_objects: int, source: Source) -> CondSpec:
     known: CondSpec = {
         "label": {"names": list(SHAPES)},
         "attributes": attributes_spec(n_objects),
-        "text": {"max_length": MAX_LENGTH[n_objects - 1]},
+        "text": {
+            "max_length": MAX_LENGTH[n_objects - 1],
+            "words": all_words(),
+            "max_words": MAX_WORDS[n_objects - 1],
+        },
         "mask": {"num_classes": len(SHAPES) + 1, "names": ["background", *SHAPES]},
         "source": {"channels": 1 if source == "edges" else 3, "paired": True},
         "low_res": {"channels": 3, "factor": FACTOR},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 SHAPE_WORDS = (("circle", "disc", "dot"), ("square", "box", "block"), ("triangle", "wedge"), ("cross", "plus sign"))
 COLOUR_WORDS = (
     ("red", "scarlet", "crimson"),
@@ -54,6 +56,8 @@ TWO_OBJECTS = (
 OBJECT = "{a} {size} {colour} {shape}"
 MAX_LENGTH = (80, 96)
 """Bytes of UTF-8 that the longest caption of one object, and of two, fits in."""
+MAX_WORDS = (15, 20)
+"""Words and marks that they have at most."""
 
 ROW_WORDS = {"top": 0, "upper": 0, "bottom": 2, "lower": 2}
 COLUMN_WORDS = {"left": 0, "right": 2}
@@ -74,3 +78,10 @@ RELATION_WORDS = {
 def article(word: str) -> str:
     """Return a or an."""
     return "an" if word[0] in "aeiou" else "a"
+
+
+def all_words() -> list[str]:
+    """Return every word that a caption can have, and the comma, sorted; those with a hyphen fall apart."""
+    tables = (SHAPE_WORDS, COLOUR_WORDS, SIZE_WORDS, PLACE_WORDS, BETWEEN_WORDS, AFTER_WORDS, (ONE_OBJECT, TWO_OBJECTS))
+    texts = ["a an", *(text for table in tables for group in table for text in group)]
+    return sorted(set(re.findall(r"[a-z]+|[,-]", re.sub(r"{\w+}", " ", " ".join(texts)))))
