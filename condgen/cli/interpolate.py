@@ -20,7 +20,7 @@ def parser() -> OneLineParser:
     """Return the verb's parser."""
     out = OneLineParser(
         prog="condgen interpolate",
-        description="Generate the images on the way from one condition or seed to another: a strip, and a GIF beside it.",
+        description="Generate the images on the way from one condition or seed to another: a strip and a GIF.",
         epilog="Further options are the sampler's own, such as --steps 20 --guidance 2.",
         allow_abbrev=False,
     )
