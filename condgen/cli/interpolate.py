@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from condgen.cli.asked import add_conditions, asked_for
 from condgen.cli.errors import UserError
+from condgen.cli.loaded import add_model, loaded, moved
 from condgen.cli.parser import OneLineParser
-from condgen.cli.sample import moved, parse_seeds, parse_settings
+from condgen.cli.sample import parse_seeds
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,14 +25,10 @@ def parser() -> OneLineParser:
         epilog="Further options are the sampler's own, such as --steps 20 --guidance 2.",
         allow_abbrev=False,
     )
-    out.add_argument("--ckpt", required=True, metavar="RUN_OR_FILE", help="a run's folder, or a checkpoint file")
+    add_model(out)
     out.add_argument("--seeds", default="0", metavar="A,B", help="one seed, or the first and the last; default 0")
     out.add_argument("--frames", type=int, default=9, help="number of images, both ends among them")
     out.add_argument("--out", default="interpolation.png", metavar="FILE.png", help="the strip; the GIF is FILE.gif")
-    out.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 or mps")
-    out.add_argument("--raw", action="store_true", help="use the raw weights, not the averaged ones")
-    out.add_argument("--sampler", metavar="CLASS", help="sampler in place of the checkpoint's own, such as DPMSolver")
-    out.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="package a checkpoint may import")
     add_conditions(out)
     return out
 
@@ -39,25 +36,19 @@ def parser() -> OneLineParser:
 def run(verb: str, args: list[str]) -> int:
     """Generate and write."""
     options, rest = parser().parse_known_args(args)
-    seeds, settings, out = parse_seeds(options.seeds, None), parse_settings(rest), Path(options.out)
+    seeds, out = parse_seeds(options.seeds, None), Path(options.out)
     if len(seeds) > 2:
         raise UserError(f"--seeds takes one seed or two, got {options.seeds}")
     if out.suffix.lower() != ".png":
         raise UserError(f"--out takes a .png file, got {out}")
 
+    model = loaded(options, rest, parser())
+
     import torch
 
-    from condgen.checkpoints import CheckpointError, load_model
-    from condgen.cli.samplers import choose_sampler
     from condgen.models.interpolate import interpolate
     from condgen.pixels import to_uint8
 
-    try:
-        model = load_model(options.ckpt, trusted=options.trust)
-    except CheckpointError as error:
-        raise UserError(str(error)) from error
-    choose_sampler(model, options.sampler, settings, parser()._option_string_actions)
-    model.raw = options.raw
     if options.label is None and set(model.condition_keys) == {"label"}:
         raise UserError("give --label A,B, from and to, or one class with --seeds A,B")
     asked = asked_for(options, model)
