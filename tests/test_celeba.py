@@ -104,7 +104,8 @@ def test_torchvision_reads_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_what_is_offered_needs_no_files() -> None:
     spec = CelebA("nowhere").cond_spec
-    assert spec == {"attributes": {"names": list(ATTRIBUTES), "low": [0.0] * 40, "high": [1.0] * 40}}
+    flags = list(ATTRIBUTES)
+    assert spec == {"attributes": {"names": flags, "low": [0.0] * 40, "high": [1.0] * 40, "flags": flags}}
     assert len(set(ATTRIBUTES)) == 40
     names = CelebA("nowhere", identity=True, attributes=[]).cond_spec["label"]["names"]
     assert (len(names), names[0], names[-1]) == (10_177, "1", "10177")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
@@ -152,3 +155,34 @@ def test_rows_of_a_split_are_asked_for_in_an_order_of_their_own() -> None:
     assert sorted(levels[:10]) == list(range(10)) != levels[:10]
     assert levels[10:20] == levels[:10]
     assert torch.equal(ask(model, torch.arange(5, 9), lambda: split).cond["source"], asked.cond["source"][5:9])
+
+
+def test_a_run_that_needs_other_conditions_than_classes_is_not_drawn_alone(
+    tmp_path: Path, make_trainer: Callable[..., L.Trainer]
+) -> None:
+    from condgen.checkpoints import DrawnImages
+    from condgen.conditions import AttributesEncoder
+    from condgen.models import CGAN
+
+    data = Shapes(n_train=32, n_validation=32, n_test=32, image_size=16, conditions=["attributes"], batch_size=16)
+    trainer = make_trainer(max_steps=1)
+    trainer.fit(CGAN(data.image_shape, data.cond_spec, encoder=AttributesEncoder), data)
+    trainer.save_checkpoint(tmp_path / "x.ckpt")
+    with pytest.raises(ValueError, match="is asked for attributes, which its data has: score it by condgen test"):
+        DrawnImages(tmp_path / "x.ckpt", 4)
+
+
+def test_grids_show_conditions_beside_samples(tmp_path: Path, make_trainer: Callable[..., L.Trainer]) -> None:
+    from condgen.callbacks import SampleGrid
+    from condgen.conditions import Compose, MaskEncoder, TextEncoder
+    from condgen.models import DCGAN
+
+    data = Shapes(n_train=32, n_validation=32, n_test=32, image_size=16, conditions=["text", "mask"], batch_size=16)
+    model = DCGAN(data.image_shape, data.cond_spec, encoder=partial(Compose, encoders=[TextEncoder, MaskEncoder]))
+    trainer = make_trainer(max_steps=1, default_root_dir=tmp_path, callbacks=[SampleGrid(columns=3, max_rows=4)])
+    trainer.fit(model, data)
+    (picture,) = tmp_path.rglob("images-*.png")
+    lines = (picture.parent / "rows.txt").read_text().splitlines()
+    assert len(lines) == 4
+    width, height = Image.open(picture).size
+    assert width / height == pytest.approx(5 / 4, rel=0.02)  # mask, real image and three samples by four rows

@@ -33,6 +33,7 @@ class DrawnImages(LoadedImages):
 
     Raises:
         CheckpointError: If the checkpoint cannot be loaded.
+        ValueError: If it is asked for other conditions than classes.
     """
 
     def __init__(
@@ -51,6 +52,9 @@ class DrawnImages(LoadedImages):
         self.n = n
         self.first_seed = first_seed
         self.model = load_model(path, trusted=trusted)
+        others = [key for key in self.model.condition_keys if key != "label"]
+        if others:
+            raise ValueError(f"{path} is asked for {others[0]}, which its data has: score it by condgen test")
         self.model.raw = raw
         self.model.to(device)
         self.class_names = list(self.model.cond_spec["label"]["names"]) if self.labelled else None
