@@ -48,3 +48,16 @@ def save_png(image: Tensor, path: Path) -> Path:
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def coloured(mask: Tensor, num_classes: int) -> Tensor:
+    """Give each class of masks (N, H, W) a colour of its own; class 0 is black."""
+    hue = torch.arange(num_classes) * 360 // max(1, num_classes - 1)
+    palette = [(0, 0, 0), *(hsv_to_rgb(int(h), 160 + 95 * (k % 2)) for k, h in enumerate(hue[:-1]))]
+    return torch.tensor(palette, dtype=torch.uint8)[mask.long()].permute(0, 3, 1, 2)
+
+
+def hsv_to_rgb(hue: int, value: int) -> tuple[int, int, int]:
+    """Return a full colour by its hue in degrees."""
+    red, green, blue = Image.new("HSV", (1, 1), (hue * 255 // 360, 220, value)).convert("RGB").getpixel((0, 0))  # type: ignore[misc]
+    return red, green, blue

@@ -8,6 +8,7 @@ import pytest
 from conftest import REPO, mnist_root
 
 from condgen.cli import main
+from condgen.cli.data_config import data_module
 from condgen.cli.includes import with_includes
 
 CONFIGS = REPO / "configs"
@@ -39,6 +40,11 @@ def test_the_classifier_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     args = ["-c", "trainer/default.yaml", "-c", "data/digits.yaml", "-c", "model/classifier.yaml"]
     assert main(["fit", *args, *TWO_BATCHES, "--trainer.accelerator", "cpu"]) == 0
     assert (only_run(tmp_path) / "checkpoints" / "last.ckpt").is_file()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("data/*.yaml")), ids=lambda p: p.stem)
+def test_every_data_set_is_built_without_its_files(path: Path) -> None:
+    assert data_module(f"data/{path.name}", ["--data.batch_size", "3"]).batch_size == 3
 
 
 def test_mnist_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

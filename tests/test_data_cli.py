@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import BytesIO
 from pathlib import Path
 
@@ -127,3 +128,44 @@ def test_a_sheet_shows_every_condition() -> None:
     expected = rows.pixels[0].repeat_interleave(TILE // 8, 1).repeat_interleave(TILE // 8, 2).expand(3, -1, -1)
     assert torch.equal(top, expected)
     assert set(map(int, torch.unique(sheet[:, 8 + 3 * TILE : 8 + 4 * TILE, 8 : 8 + TILE].sum(0)))) > {0}
+
+
+def test_a_table_is_checked_with_the_files_that_it_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = as_folder(
+        tmp_path / "set", {f"{i}.png": noise(i) for i in range(5)} | {"same.png": noise(0), "spare.png": noise(9)}
+    )
+    rows = [
+        {"file": f"{i}.png", "kind": "ab"[i % 2], "part": "train", "said": [f"A dog {i}", "a dog"]} for i in range(5)
+    ]
+    rows += [{"file": "same.png", "kind": "a", "part": "test", "said": "a small cat"}]
+    table = root / "table.jsonl"
+    columns = ["--label", "kind", "--split", "part", "--caption", "said"]
+
+    def check_table(*args: str, code: int) -> str:
+        table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        assert main(["data", "check", str(table), *columns, *args]) == code
+        return capsys.readouterr().out
+
+    out = check_table(code=1)
+    assert "6 images" in out
+    assert "splits       train 5, test 1" in out
+    assert "  a          4  ####" in out
+    assert "captions     11, 7 of them different\n  words      2 to 3, median 3" in out
+    assert "vocabulary 9 different words" in out
+    assert "spare.png is in no row" in out
+    assert "0.png = same.png: the same file, in two splits" in out
+    rows[5] = {"file": "gone.png", "kind": 3.5, "part": "train", "said": " "}
+    out = check_table("--root", str(root), code=1)
+    for message in (
+        "no image file 'gone.png' in",
+        "'kind' must be text or a whole number, got 3.5",
+        "'said' must be a text",
+    ):
+        assert f"{table} line 6: {message}" in out
+    del rows[5]
+    (root / "same.png").unlink()
+    assert check_table(code=0).endswith("nothing is wrong\n")
+    assert main(["data", "check", str(table), "--caption", "sad"]) == 2
+    assert "no column 'sad'; did you mean 'said'?" in capsys.readouterr().err
+    assert main(["data", "check", str(root), "--caption", "said"]) == 2
+    assert "--caption is for tables" in capsys.readouterr().err

@@ -13,6 +13,7 @@ import torch
 from conftest import REPO, mnist_root, small_cgan
 
 from condgen.callbacks import EvaluateSamples
+from condgen.callbacks.judges import FeatureJudge
 from condgen.data import MNIST, Digits, ImageDataModule, ImageSet
 from condgen.data.base import Split
 from condgen.data.fingerprint import hash_images
@@ -139,8 +140,9 @@ def test_scores_during_fit_use_the_same_path(make_trainer: Callable[..., L.Train
     trainer = make_trainer(callbacks=[callback], max_steps=4, limit_val_batches=1.0, val_check_interval=2)
     trainer.fit(small_cgan(data), data)
     assert {f"val/{name}" for name in SCORES} <= set(trainer.callback_metrics)
-    assert callback._real is not None
-    assert len(callback._real.features("validation").features) == 360
+    (judge,) = callback._judges
+    assert isinstance(judge, FeatureJudge)
+    assert len(judge.real.features("validation").features) == 360
 
 
 def test_senseless_numbers_of_samples_are_refused() -> None:

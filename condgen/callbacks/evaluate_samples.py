@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import lightning as L
-import torch
 from rich.console import Console
-from torch import Tensor
 
-from condgen.callbacks.real_images import RealImages
+from condgen.callbacks.judges import FeatureJudge, Judge, ObedienceJudge
+from condgen.callbacks.real_images import data_of
 from condgen.callbacks.run_folder import run_folder
+from condgen.callbacks.samples import Samples, classes_in_turn, draw_samples
 from condgen.callbacks.score_report import add_to_report, score_table, shared_protocol
 from condgen.callbacks.training_time import TrainingTime
-from condgen.metrics import Evaluation, Evaluator, Extractor, Score, classification_accuracy_score, score_rows
-from condgen.metrics.floors import FLOOR_DRAWS
+from condgen.metrics import Evaluation, Evaluator, Extractor, Obedience, score_rows
 from condgen.models import GenerativeModel
-from condgen.pixels import to_uint8
-from condgen.seeding import generator, share
-from condgen.types import Condition
 
 EvaluationSplit = Literal["validation", "test"]
-
-
-class Samples(NamedTuple):
-    """Samples of one process, uint8 (N, C, H, W), with their conditions, and how long it took to draw them."""
-
-    pixels: Tensor
-    cond: Condition
-    seconds: float
 
 
 class EvaluateSamples(L.Callback):
     """Draws samples in `validate` and `test`, and during `fit` at each validation, and scores them.
 
-    Classes are asked for uniformly, sample i with seed `first_seed + i`. `validate` and `test` add a 95% interval to
-    each score, and its floor: the same score of random training images in place of the samples.
+    Classes are asked for uniformly; other conditions are those of the split's images, in a fixed random order. Sample i
+    has seed `first_seed + i`. `validate` and `test` add a 95% interval to each score, and its floor: the same score of
+    random training images in place of the samples.
 
     Args:
-        extractor: Turns uint8 images into features; null for no scores.
+        extractor: Turns uint8 images into features; null for no scores of features.
+        obedience: What is measured of each sample beside its condition.
         n_samples: Number of samples.
         subset_size: Images per draw of precision, recall, density and coverage; null for as many as are real.
         first_seed: Seed of the first sample.
@@ -53,6 +44,7 @@ class EvaluateSamples(L.Callback):
     def __init__(
         self,
         extractor: Extractor | None = None,
+        obedience: Sequence[Obedience] = (),
         n_samples: int = 5000,
         subset_size: int | None = None,
         first_seed: int = 0,
@@ -64,19 +56,20 @@ class EvaluateSamples(L.Callback):
         if n_samples < 2:
             raise ValueError(f"n_samples must be at least 2, got {n_samples}")
         self.evaluator = Evaluator(extractor, subset_size) if extractor is not None else None
+        self.obedience = list(obedience)
         self.n_samples = n_samples
         self.first_seed = first_seed
         self.raw = raw
         self.floor = floor
         self.cas = cas
         self.result: dict[str, Any] | None = None
-        self._real: RealImages | None = None
+        self._judges: list[Judge] = []
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Forget the real images of an earlier run, and choose the weights that sample."""
         if isinstance(pl_module, GenerativeModel):
             pl_module.raw = self.raw and stage in ("validate", "test")
-        self._real = None
+        self._judges = []
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Let the model sample with its averaged weights again."""
@@ -94,105 +87,77 @@ class EvaluateSamples(L.Callback):
     # ------------------------------------------------------------------ samples and their scores
 
     def _evaluate(self, trainer: L.Trainer, model: L.LightningModule, split: EvaluationSplit, prefix: str) -> None:
-        if self.evaluator is None or trainer.sanity_checking or not isinstance(model, GenerativeModel):
+        nothing = self.evaluator is None and not self.obedience
+        if nothing or trainer.sanity_checking or not isinstance(model, GenerativeModel):
             return
         fitting, start = trainer.state.fn == "fit", time.perf_counter()
-        self._real = real = self._real or RealImages(self.evaluator, trainer)
-        samples = self._sample(trainer, model)
-        fake = real.extract(samples.pixels, samples.cond)
-        train = None if fitting else real.features("train")
-        evaluation = self.evaluator.score(real.features(split), fake, train=train, intervals=not fitting)
+        self._judges = self._judges or self._appoint(trainer)
+        data = data_of(trainer)
+        samples = draw_samples(trainer, model, self.n_samples, self.first_seed, lambda: data.images(split))
+        found = Evaluation({}, {}, [])
+        for judge in self._judges:
+            scores, per_class, warnings = judge.score(samples, split, fitting=fitting)
+            found.scores.update(scores)
+            found.per_class.update(per_class)
+            found.warnings.extend(warnings)
         seconds = time.perf_counter() - start
-        values = {f"{prefix}/{name}": score.value for name, score in evaluation.scores.items()}
+        values = {f"{prefix}/{name}": score.value for name, score in found.scores.items()}
         model.log_metrics(values)
         model.log_dict(values, logger=False, rank_zero_only=False)
         if fitting:
-            line = "  ".join(f"{name} {score.value:.3f}" for name, score in evaluation.scores.items())
+            line = "  ".join(f"{name} {score.value:.3f}" for name, score in found.scores.items())
             model.print(f"{split} at {model.images_seen:,} images  {line}")
         else:
-            self._report(real, model, split, samples, evaluation, seconds)
+            self._report(trainer, model, split, samples, found, seconds)
 
-    def _sample(self, trainer: L.Trainer, model: GenerativeModel) -> Samples:
-        start = time.perf_counter()
-        index = share(self.n_samples, trainer.global_rank, trainer.world_size)
-        cond = self.conditions(model, index)
-        pixels = to_uint8(model.sample(cond, seeds=index + self.first_seed))
-        return Samples(pixels, cond, time.perf_counter() - start)
-
-    def conditions(self, model: GenerativeModel, index: Tensor) -> Condition:
-        """Return the conditions of samples `index` (N,): the classes in turn."""
-        if "label" not in model.cond_spec:
-            return {}
-        return {"label": index % len(model.cond_spec["label"]["names"])}
-
-    def _train_on(self, real: RealImages, split: EvaluationSplit, pixels: Tensor, cond: Condition) -> Score:
-        """Return the classification accuracy score of all processes' uint8 images."""
-        if "label" not in cond:
-            raise ValueError("evaluation.cas needs images with labels")
-        images = real.gather(pixels), real.gather(cond["label"].to(pixels.device))
-        score: Score | None = None
-        if real.trainer.is_global_zero:
-            truth = real.data.images(split).all()
-            there = truth.pixels.to(pixels.device), truth.cond["label"].to(pixels.device)
-            classes = len(real.data.cond_spec["label"]["names"])
-            score = classification_accuracy_score(
-                *images, *there, num_classes=classes, net=real.evaluator.extractor.new_net
-            )
-        score = real.trainer.strategy.broadcast(score)
-        assert score is not None
-        return score
+    def _appoint(self, trainer: L.Trainer) -> list[Judge]:
+        judges: list[Judge] = []
+        if self.evaluator is not None:
+            judges.append(FeatureJudge(self.evaluator, trainer, self.cas))
+        if self.obedience:
+            judges.append(ObedienceJudge(self.obedience, trainer))
+        return judges
 
     # ------------------------------------------------------------------ report
 
     def _report(
         self,
-        real: RealImages,
+        trainer: L.Trainer,
         model: GenerativeModel,
         split: EvaluationSplit,
         samples: Samples,
-        evaluation: Evaluation,
+        found: Evaluation,
         seconds: float,
     ) -> None:
-        scores = dict(evaluation.scores)
-        if self.cas:
-            scores["cas"] = self._train_on(real, split, *samples[:2])
-        floors = self._floors(real, split) if self.floor else {}
-        protocol = self._protocol(real, model, split, seconds)
-        self.result = {
-            "scores": score_rows(scores, floors),
-            "per_class": self._per_class(model, evaluation),
-            "warnings": [*real.warnings, *evaluation.warnings],
-            "cost": self._cost(real.trainer, model, samples),
-            "protocol": protocol,
+        floors = [judge.floors(split, self.n_samples) for judge in self._judges] if self.floor else []
+        shared = shared_protocol(trainer, model, split)
+        protocol = shared | {
+            "data_fingerprint": data_of(trainer).fingerprint(split),
+            "n_samples": self.n_samples,
+            "classes": "uniform" if "label" in model.cond_spec and classes_in_turn(model) else None,
+            "conditions": list(model.condition_keys),
+            "seeds": [self.first_seed, self.first_seed + self.n_samples - 1],
         }
-        folder = run_folder(real.trainer)
-        if not real.trainer.is_global_zero:
+        for judge in self._judges:
+            protocol |= judge.protocol(split)
+        self.result = {
+            "scores": score_rows(found.scores, {name: row for part in floors for name, row in part.items()}),
+            "per_class": self._per_class(model, found),
+            "warnings": found.warnings,
+            "cost": self._cost(trainer, model, samples),
+            "protocol": protocol | {"seconds": round(seconds, 3)},
+        }
+        folder = run_folder(trainer)
+        if not trainer.is_global_zero:
             return
-        add_to_report(folder, self.result, shared_protocol(real.trainer, model, split))
-        title = f"{self.n_samples} samples against {protocol['n_real']} {split} images"
-        Console().print(score_table(self.result["scores"], title))
-        for line in self.result["warnings"]:
+        add_to_report(folder, self.result, shared)
+        against = f" against {protocol['n_real']} {split} images" if "n_real" in protocol else f", {split}"
+        Console().print(score_table(self.result["scores"], f"{self.n_samples} samples{against}"))
+        for line in found.warnings:
             print(f"warning: {line}")
 
-    def _floors(self, real: RealImages, split: EvaluationSplit) -> dict[str, dict[str, float]]:
-        """Score training images in place of samples."""
-        floors = real.floor(split, self.n_samples, FLOOR_DRAWS)
-        if not self.cas:
-            return floors
-
-        def measure() -> dict[str, dict[str, float]]:
-            train = real.data.images("train")
-            chosen = torch.randperm(len(train), generator=generator("floor", 0))[: self.n_samples]
-            images = train.take(chosen[share(len(chosen), real.trainer.global_rank, real.trainer.world_size)])
-            trained_on = self._train_on(real, split, images.pixels.to(real.device), images.cond)
-            return {"cas": {"mean": trained_on.value, "sd": 0.0, "draws": 1}}
-
-        return floors | real.kept_scores(measure, split, n=self.n_samples, protocol=real.evaluator.protocol, cas=True)
-
-    def _per_class(self, model: GenerativeModel, evaluation: Evaluation) -> dict[str, Any]:
-        if not evaluation.per_class:
-            return {}
-        return {"names": list(model.cond_spec["label"]["names"]), **evaluation.per_class}
+    def _per_class(self, model: GenerativeModel, found: Evaluation) -> dict[str, Any]:
+        return {"names": list(model.cond_spec["label"]["names"]), **found.per_class} if found.per_class else {}
 
     def _cost(self, trainer: L.Trainer, model: GenerativeModel, samples: Samples) -> dict[str, float | None]:
         clocks = [callback for callback in trainer.callbacks if isinstance(callback, TrainingTime)]  # type: ignore[attr-defined]
@@ -201,19 +166,4 @@ class EvaluateSamples(L.Callback):
             "training_seconds": clocks[0].training_seconds if clocks else None,
             "images_per_second": clocks[0].images_per_second if clocks else None,
             "sampling_ms_per_image": 1000 * samples.seconds / len(samples.pixels),
-        }
-
-    def _protocol(
-        self, real: RealImages, model: GenerativeModel, split: EvaluationSplit, seconds: float
-    ) -> dict[str, Any]:
-        mine = torch.tensor(len(real.features(split).features), device=model.device)
-        return {
-            **shared_protocol(real.trainer, model, split),
-            "data_fingerprint": real.data.fingerprint(split),
-            "n_real": int(real.trainer.strategy.reduce(mine, reduce_op="sum")),
-            "n_samples": self.n_samples,
-            "classes": "uniform" if "label" in model.cond_spec else None,
-            "seeds": [self.first_seed, self.first_seed + self.n_samples - 1],
-            **real.evaluator.protocol,
-            "seconds": round(seconds, 3),
         }

@@ -19,6 +19,18 @@ from condgen.seeding import share
 from condgen.types import Condition
 
 
+def data_of(trainer: L.Trainer) -> ImageDataModule:
+    """Return a trainer's data module.
+
+    Raises:
+        ValueError: If it is none of condgen's.
+    """
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(data, ImageDataModule):
+        raise ValueError(f"samples are scored against one of condgen's data modules, got {type(data).__name__}")
+    return data
+
+
 class RealImages:
     """Features of the splits of a trainer's data, shared out over its processes, and the floors of scores.
 
@@ -27,14 +39,11 @@ class RealImages:
     """
 
     def __init__(self, evaluator: Evaluator, trainer: L.Trainer) -> None:
-        data = getattr(trainer, "datamodule", None)
-        if not isinstance(data, ImageDataModule):
-            raise ValueError(f"samples are scored against one of condgen's data modules, got {type(data).__name__}")
         self.evaluator = evaluator
         self.trainer = trainer
-        self.data = data
+        self.data = data_of(trainer)
         self.cache = FeatureCache()
-        names = data.cond_spec.get("label", {}).get("names")
+        names = self.data.cond_spec.get("label", {}).get("names")
         self.warnings = [] if names is None else evaluator.match_classes(names)
         self._whole: dict[str, Features] = {}
 

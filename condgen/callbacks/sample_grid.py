@@ -9,23 +9,29 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from condgen.callbacks.real_images import data_of
 from condgen.callbacks.run_folder import run_folder
+from condgen.callbacks.samples import ask, classes_in_turn, draw
+from condgen.data.describe import words
 from condgen.models import GenerativeModel
-from condgen.pictures import grid, save_png
-from condgen.pixels import to_uint8
+from condgen.pictures import coloured, grid, save_png
+from condgen.pixels import PICTURES, to_uint8
 from condgen.types import Condition, CondSpec
 
 
 class SampleGrid(L.Callback):
     """Writes a grid to `samples/images-<images seen>.png` and to every logger that takes pictures.
 
-    Rows are classes and columns are seeds 0, 1, ...; without labels all images differ by their seed alone.
+    Columns are seeds 0, 1, ... Rows are classes; other conditions are those of the first validation images in an order
+    of their own, with what they show as pictures, and the real image, before the samples, and what they say in
+    `samples/rows.txt`. Without conditions all images differ by their seed alone.
 
     Args:
         every_n_images: Images seen between two grids; the end of training always gives one.
         columns: Number of seeds.
-        max_rows: Largest number of classes shown.
+        max_rows: Largest number of classes, or conditions, shown.
     """
 
     def __init__(self, every_n_images: int = 20_000, columns: int = 8, max_rows: int = 16) -> None:
@@ -61,11 +67,43 @@ class SampleGrid(L.Callback):
         folder = run_folder(trainer)
         if not trainer.is_global_zero:
             return
-        cond, seeds = grid_conditions(model.cond_spec, range(self.columns), self.max_rows)
-        picture = grid(to_uint8(model.sample(cond, seeds=seeds)), self.columns)
+        picture = self._of_classes(model) if classes_in_turn(model) else self._of_rows(trainer, model, folder)
         path = save_png(picture, folder / "samples" / f"images-{model.images_seen:09d}.png")
         for logger in trainer.loggers:
             log_picture(logger, picture, path, model.images_seen)
+
+    def _of_classes(self, model: GenerativeModel) -> Tensor:
+        cond, seeds = grid_conditions(model.cond_spec, range(self.columns), self.max_rows)
+        return grid(to_uint8(model.sample(cond, seeds=seeds)), self.columns)
+
+    def _of_rows(self, trainer: L.Trainer, model: GenerativeModel, folder: Path) -> Tensor:
+        data = data_of(trainer)
+        split = data.images("validation")
+        count = min(self.max_rows, len(split))
+        asked = ask(model, torch.arange(count), lambda: split)
+        repeated = {key: value.repeat_interleave(self.columns, 0) for key, value in asked.cond.items()}
+        samples = draw(model, repeated, torch.arange(self.columns).repeat(count))
+        lines = ["; ".join(row) for row in words(asked.cond, count, data.cond_spec)]
+        if any(lines):
+            (folder / "samples").mkdir(parents=True, exist_ok=True)
+            (folder / "samples" / "rows.txt").write_text("\n".join(lines) + "\n")
+        assert asked.target is not None
+        before = [*shown(asked.cond, data.cond_spec), asked.target]
+        size = samples.shape[-2:]
+        left = [F.interpolate(colour(x).float(), size=size, mode="nearest").to(torch.uint8) for x in before]
+        rows = torch.cat([torch.stack(left, 1), colour(samples).unflatten(0, (count, -1))], dim=1)
+        return grid(rows.flatten(0, 1), rows.shape[1])
+
+
+def shown(cond: Condition, cond_spec: CondSpec) -> list[Tensor]:
+    """Return the conditions that are pictures, and masks in colours, uint8 (N, C, h, w)."""
+    pictures = [cond[key] for key in PICTURES if key in cond]
+    return pictures + ([coloured(cond["mask"], cond_spec["mask"]["num_classes"])] if "mask" in cond else [])
+
+
+def colour(pixels: Tensor) -> Tensor:
+    """Show grey images as colour."""
+    return pixels.expand(-1, 3, -1, -1)
 
 
 def grid_conditions(cond_spec: CondSpec, seeds: range, max_rows: int) -> tuple[Condition, Tensor]:

@@ -10,6 +10,7 @@ from condgen.cli.evaluate import split_overrides
 from condgen.cli.parser import OneLineParser
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections import Counter
     from collections.abc import Iterable
 
@@ -46,19 +47,39 @@ def check(args: list[str]) -> int:
         "they are. Exit code 1 if something is wrong: damaged files, or one file in two splits or classes.",
         allow_abbrev=False,
     )
-    parser.add_argument("path", metavar="PATH", help="a folder, .zip or .tar file, or a folder of tar files")
+    parser.add_argument("path", metavar="PATH", help="a folder, .zip or .tar file, folder of tar files, .csv or .jsonl")
     parser.add_argument("--all", action="store_true", help=f"name every file, not only the first {SHOWN}")
+    columns = parser.add_argument_group("tables")
+    columns.add_argument("--root", help="where the files are; default the table's folder")
+    columns.add_argument("--file", metavar="COLUMN", help="file names; default file")
+    for name in ("label", "caption", "split"):
+        columns.add_argument(f"--{name}", metavar="COLUMN")
     options = parser.parse_args(args)
 
-    from condgen.data.survey import survey
-
     try:
-        found = survey(Path(options.path), f"reading {options.path}")
+        found = look(options)
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
     for line in lines_of(found, None if options.all else SHOWN):
         print(line)
     return 1 if found.wrong else 0
+
+
+def look(options: Namespace) -> Survey:
+    """Look at files or at a table."""
+    from condgen.data.survey import survey
+    from condgen.data.survey_shards import survey_shards
+    from condgen.data.survey_table import survey_table
+    from condgen.data.table_rows import ENDINGS
+
+    path, say = Path(options.path), f"reading {options.path}"
+    if path.suffix.lower() in ENDINGS:
+        columns = options.file or "file", options.label, options.caption, options.split
+        return survey_table(path, Path(options.root) if options.root else None, *columns, say=say)
+    given = next((n for n in ("root", "file", "label", "caption", "split") if getattr(options, n) is not None), None)
+    if given is not None:
+        raise UserError(f"data check: --{given} is for tables, and {path} is none")
+    return survey_shards(path, say) or survey(path, say)
 
 
 def lines_of(found: Survey, most: int | None) -> Iterable[str]:
@@ -74,6 +95,8 @@ def lines_of(found: Survey, most: int | None) -> Iterable[str]:
     if found.sizes:
         yield f"sizes        {counts({f'{width}x{height}': n for (width, height), n in found.sizes.items()})}"
         yield f"kinds        {counts(found.kinds)}"
+    if found.captions:
+        yield from about_captions(found.captions)
     for title, lines in (("to look at", found.odd), ("wrong", found.wrong)):
         if lines:
             yield f"{title:<13}{len(lines):,}"
@@ -81,6 +104,18 @@ def lines_of(found: Survey, most: int | None) -> Iterable[str]:
             if most is not None and len(lines) > most:
                 yield f"  and {len(lines) - most:,} more; --all names them"
     yield "nothing is wrong" if not found.wrong else "something is wrong"
+
+
+def about_captions(texts: list[str]) -> Iterable[str]:
+    """Write what captions are like."""
+    from condgen.data.survey_table import caption_statistics
+
+    values = caption_statistics(texts)
+    yield f"captions     {values['captions']:,}, {values['different']:,} of them different"
+    for name in ("words", "bytes"):
+        low, middle, high = values[name]
+        yield f"  {name:<11}{low} to {high}, median {middle}"
+    yield f"  vocabulary {values['vocabulary']:,} different words"
 
 
 def counts(values: Counter[str] | dict[str, int], most: int = 8) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from condgen.cli.errors import UserError, nearest
+from condgen.cli.asked import add_conditions, asked_for
+from condgen.cli.errors import UserError
 from condgen.cli.parser import OneLineParser
 
 if TYPE_CHECKING:
@@ -20,21 +19,21 @@ def parser() -> OneLineParser:
     """Return the verb's parser."""
     out = OneLineParser(
         prog="condgen sample",
-        description="Generate images from a checkpoint. Rows are labels, columns are seeds.",
+        description="Generate images from a checkpoint. Rows are conditions, columns are seeds.",
         epilog="Further options are the sampler's own, such as --steps 20 --guidance 2 --eta 0.5 of diffusion models.",
         allow_abbrev=False,
     )
     out.add_argument("--ckpt", required=True, metavar="RUN_OR_FILE", help="a run's folder, or a checkpoint file")
-    out.add_argument("--label", metavar="A,B", help="class names or numbers, or 0-4; default: every class")
-    out.add_argument("--n", type=int, help="images per label; default: as many as --seeds, else 8")
+    out.add_argument("--n", type=int, help="images per condition; default: as many as --seeds, else 8")
     out.add_argument(
-        "--seeds", metavar="0-15", help="one seed per image of a label, as 0-15 or 3,7,9; default 0 to n-1"
+        "--seeds", metavar="0-15", help="one seed per image of a condition, as 0-15 or 3,7,9; default 0 to n-1"
     )
     out.add_argument("--out", default="samples.png", help="a .png file for a grid, else a folder of single PNGs")
     out.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 or mps; images differ by rounding")
     out.add_argument("--raw", action="store_true", help="use the raw weights, not the averaged ones")
     out.add_argument("--sampler", metavar="CLASS", help="sampler in place of the checkpoint's own, such as DPMSolver")
     out.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="package a checkpoint may import")
+    add_conditions(out)
     return out
 
 
@@ -56,25 +55,21 @@ def run(verb: str, args: list[str]) -> int:
         raise UserError(str(error)) from error
     choose_sampler(model, options.sampler, settings, parser()._option_string_actions)
     model.raw = options.raw
-    names = model.cond_spec.get("label", {}).get("names", [])
-    if options.label is not None and not names:
-        raise UserError("this model takes no label; leave --label out")
     out = Path(options.out)
     if out.suffix.lower() not in ("", ".png") and not out.is_dir():
         raise UserError(f"--out takes a .png file for a grid, or a folder, got {out}")
-    labels = parse_labels(options.label, names)
-    for what, values in (("--label", labels), ("--seeds", seeds)):
-        if len(set(values)) < len(values):
-            raise UserError(f"{what} names the same one twice")
-    repeated = torch.tensor(seeds).repeat(max(1, len(labels)))
-    cond = {"label": torch.tensor(labels).repeat_interleave(len(seeds))} if labels else {}
+    if len(set(seeds)) < len(seeds):
+        raise UserError("--seeds names the same one twice")
+    asked = asked_for(options, model)
+    repeated = torch.tensor(seeds).repeat(len(asked.names))
+    cond = {key: value.repeat_interleave(len(seeds), 0) for key, value in asked.cond.items()}
     images = to_uint8(moved(model, options.device).sample(cond, seeds=repeated)).cpu()
     try:
         if out.suffix.lower() == ".png":
             save_png(grid(images, len(seeds)), out)
         else:
             for i, image in enumerate(images):
-                prefix = f"label={file_name(names[labels[i // len(seeds)]])}-" if labels else ""
+                prefix = f"{asked.names[i // len(seeds)]}-" if cond else ""
                 save_png(image, out / f"{prefix}seed={int(repeated[i])}.png")
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from error
@@ -104,11 +99,6 @@ def parse_settings(rest: list[str]) -> dict[str, str]:
     return settings
 
 
-def file_name(name: str) -> str:
-    """Make a class name fit for a file's name."""
-    return re.sub(r"[^\w.+-]", "_", name)
-
-
 def parse_seeds(text: str | None, n: int | None) -> list[int]:
     """Read `0-15` or `3,7,9`; n is their number."""
     if n is not None and n < 1:
@@ -128,20 +118,3 @@ def parse_seeds(text: str | None, n: int | None) -> list[int]:
     if n is not None and n != len(seeds):
         raise UserError(f"--n {n} needs as many seeds, and --seeds {text} gives {len(seeds)}")
     return seeds
-
-
-def parse_labels(text: str | None, names: Sequence[str]) -> list[int]:
-    """Read class names, or numbers where no class has that name; all classes by default."""
-    if text is None:
-        return list(range(len(names)))
-    labels = []
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        if part in names:
-            labels.append(names.index(part))
-        elif first.isdecimal() and (last or first).isdecimal() and int(first) <= int(last or first) < len(names):
-            labels += range(int(first), int(last or first) + 1)
-        else:
-            hint = "" if part.strip("-").isdecimal() or dash else nearest(part, names)
-            raise UserError(f"no class {part!r}{hint}; classes go from 0 to {len(names) - 1}: {', '.join(names[:12])}")
-    return labels

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 from collections.abc import Sequence
-from hashlib import blake2b
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipInfo, is_zipfile
 
-from condgen.cache_root import cache_root
+from condgen.cache_root import kept
 from condgen.data.archive_entries import Door, Entry, entries, is_compressed
-from condgen.data.stores import FolderStore, Store
-from condgen.whole import whole_file
+from condgen.data.lmdb_store import LMDBStore, lmdb_folders
+from condgen.data.stores import FolderStore, Store, stamp_of
 
 MEMBER_LIMIT = 1 << 28
 """Bytes that a file in an archive may have: 256 MiB."""
@@ -83,6 +82,10 @@ class ArchiveStore(Store):
         member = self._members[place]
         return f"{member.name} in {self._archives[member.archive]}"
 
+    def archive_of(self, place: int) -> int:
+        """Return the number of the archive that holds a file."""
+        return self._members[place].archive
+
     def _at(self, archive: int, start: int, size: int) -> bytes:
         if archive not in self._files:
             self._files[archive] = os.open(self._archives[archive], os.O_RDONLY)
@@ -132,40 +135,38 @@ class ZipStore(ArchiveStore):
 class TarStore(ArchiveStore):
     """Files of uncompressed tar files, such as WebDataset's shards; where they are is looked up once, and kept.
 
+    Args:
+        root: The archive, or the folder of several.
+        archives: The archives.
+        folders: Puts each archive's files into a folder of this name; null to put all files together.
+
     Raises:
         ValueError: If one is damaged or compressed, or a member is not admitted.
     """
 
-    def __init__(self, root: Path, archives: Sequence[Path]) -> None:
-        members = [member for number, path in enumerate(archives) for member in tar_members(path, number)]
-        super().__init__(root, archives, visible(members))
+    def __init__(self, root: Path, archives: Sequence[Path], folders: Sequence[str] | None = None) -> None:
+        found = [member for number, path in enumerate(archives) for member in tar_members(path, number)]
+        members = visible(found)
+        if folders is not None:
+            members = [member._replace(name=f"{folders[member.archive]}/{member.name}") for member in members]
+        super().__init__(root, archives, members)
 
 
 def tar_members(path: Path, number: int) -> list[Member]:
     """List the files of a tar file, from the cache if it has been read before."""
-    key = blake2b(repr((str(path.resolve()), stamp_of(path))).encode(), digest_size=16).hexdigest()
-    kept = cache_root() / "tars" / f"{key}.json"
-    try:
-        return [Member(name, number, start, size) for name, start, size in json.loads(kept.read_text())]
-    except (OSError, ValueError, TypeError):
-        members = read_members(path, number)
-    try:
-        with whole_file(kept) as file:
-            file.write(json.dumps([(name, start, size) for name, _, start, size, *_ in members]).encode())
-    except OSError:  # it will be read again
-        pass
-    return members
+    identity = str(path.resolve()), stamp_of(path)
+    return [Member(name, number, start, size) for name, start, size in kept("tars", identity, partial(heads, path))]
 
 
-def read_members(path: Path, number: int) -> list[Member]:
-    """Read a tar file from head to head."""
+def heads(path: Path) -> list[tuple[str, int, int]]:
+    """Read a tar file from head to head; return the name, the place and the size of each file."""
     if is_compressed(path):
         raise ValueError(f"{path} is compressed; it must be unpacked first")
-    members = []
+    files = []
     for entry in entries(Door(path)):
         check_size(entry, path)
-        members.append(Member(entry.name, number, entry.info.offset_data, entry.size))
-    return members
+        files.append((entry.name, entry.info.offset_data, entry.size))
+    return files
 
 
 def visible(members: list[Member]) -> list[Member]:
@@ -181,21 +182,17 @@ def check_size(entry: Entry, archive: Path) -> None:
         raise ValueError(f"{entry.name} in {archive} has {entry.size:,} bytes, more than the limit of {MEMBER_LIMIT:,}")
 
 
-def stamp_of(path: Path) -> tuple[str, int, int]:
-    """Return a file's name, size and time of change."""
-    status = path.stat()
-    return path.name, status.st_size, status.st_mtime_ns
-
-
 def open_store(root: Path) -> Store:
-    """Open a folder, a zip file, a tar file, or a folder of tar files.
+    """Open a folder, a zip file, a tar file, or a folder of tar files or LMDB databases.
 
     Raises:
         ValueError: If it is none of them.
     """
     if root.is_dir():
         tars = sorted(path for path in root.iterdir() if path.suffix == ".tar" and path.name[0] != ".")
-        return TarStore(root, tars) if tars else FolderStore(root)
+        if tars:
+            return TarStore(root, tars)
+        return LMDBStore(root) if lmdb_folders(root) else FolderStore(root)
     if not root.exists():
         raise FileNotFoundError(f"no file or folder {root.resolve()}; set data.root")
     if root.suffix.lower() == ".zip" or is_zipfile(root):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from condgen.data.array_files import open_arrays
 from condgen.data.fingerprint import hash_files
 from condgen.data.sources import ImageSource
 from condgen.types import Shape
@@ -38,18 +38,10 @@ class ArrayImages(ImageSource):
         super().__init__(str(path))
         self.path = path
         self._arrays = open_arrays(path)
-        self._array = self._arrays[self._find(IMAGES)] if len(self._arrays) > 1 else next(iter(self._arrays.values()))
+        self._array = self._arrays[images_among(list(self._arrays), self.name)]
         check_levels(self._array, self.name)
         self._channels_last = channels_last(self._array.shape, self.name)
         self.label  # noqa: B018 - wrong labels are refused at once
-
-    def _find(self, names: tuple[str, ...]) -> str:
-        found = [name for name in names if name in self._arrays]
-        if len(found) == 1:
-            return found[0]
-        raise ValueError(
-            f"{self.name} must hold one array named {' or '.join(names)}; it holds {', '.join(self._arrays)}"
-        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -65,14 +57,8 @@ class ArrayImages(ImageSource):
     @cached_property
     def label(self) -> Tensor | None:
         """Labels (N,) int64, where the file has them."""
-        if not any(name in self._arrays for name in LABELS):
-            return None
-        label = np.asarray(self._arrays[self._find(LABELS)])
-        if label.dtype.kind not in "iu" or label.shape != (len(self),) or label.min() < 0:
-            raise ValueError(
-                f"labels of {self.name} must be {len(self):,} integers >= 0, got {label.shape} {label.dtype}"
-            )
-        return torch.from_numpy(label.astype(np.int64))
+        found = labels_among(list(self._arrays), self.name)
+        return None if found is None else read_labels(self._arrays[found], len(self), self.name)
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -80,49 +66,51 @@ class ArrayImages(ImageSource):
 
     def read(self, place: int) -> Tensor:
         """Return one image (C, H, W) uint8."""
-        image = torch.from_numpy(np.array(self._array[place]))
-        if image.ndim == 2:
-            return image.unsqueeze(0)
-        return image.permute(2, 0, 1) if self._channels_last else image
+        return planes(self._array[place : place + 1], self._channels_last)[0]
 
 
-def open_arrays(path: Path) -> dict[str, Any]:
-    """Map the arrays of a file by name; the only one of a `.npy` file has none.
+def images_among(names: list[str], title: str) -> str:
+    """Return the name of the array of images: the only one, or one of those known.
 
     Raises:
-        ValueError: If it is damaged, or holds objects, which could be code.
+        ValueError: If there is none, or several.
     """
-    try:
-        if path.suffix == ".npy":
-            return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
-        with zipfile.ZipFile(path) as file:
-            if damaged := file.testzip():
-                raise ValueError(f"{damaged} has a wrong checksum")
-            members = [member for member in file.infolist() if member.filename.endswith(".npy")]
-            arrays = {member.filename.removesuffix(".npy"): map_member(path, file, member) for member in members}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a whole {path.suffix} file of plain arrays: {error}") from error
-    if not arrays:
-        raise ValueError(f"{path} holds no array")
-    return arrays
+    return names[0] if len(names) == 1 else only_one(IMAGES, names, title)
 
 
-def map_member(path: Path, file: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:
-    """Map one array of a `.npz` file; read it if it is compressed."""
-    with file.open(member) as stream:
-        if member.compress_type != zipfile.ZIP_STORED:
-            return np.lib.format.read_array(stream, allow_pickle=False)
-        header = np.lib.format.read_magic(stream)
-        read_header = np.lib.format.read_array_header_1_0 if header == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read_header(stream)
-        skipped = stream.tell()
-    if dtype.hasobject:
-        raise ValueError(f"{member.filename} holds objects")
-    with path.open("rb") as raw:  # name and extra field of the local head, which may differ from the directory's
-        raw.seek(member.header_offset + 26)
-        head = 30 + int.from_bytes(raw.read(2), "little") + int.from_bytes(raw.read(2), "little")
-    start = member.header_offset + head + skipped
-    return np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
+def labels_among(names: list[str], title: str) -> str | None:
+    """Return the name of the array of labels; None if there is none.
+
+    Raises:
+        ValueError: If there are several.
+    """
+    return only_one(LABELS, names, title) if any(name in names for name in LABELS) else None
+
+
+def only_one(known: tuple[str, ...], names: list[str], title: str) -> str:
+    """Return the one of some known names that is there."""
+    found = [name for name in known if name in names]
+    if len(found) == 1:
+        return found[0]
+    raise ValueError(f"{title} must hold one array named {' or '.join(known)}; it holds {', '.join(names)}")
+
+
+def read_labels(array: Any, count: int, title: str) -> Tensor:
+    """Copy labels, (N,) or (N, 1), to (N,) int64.
+
+    Raises:
+        ValueError: If they are not `count` integers of at least 0.
+    """
+    label = np.asarray(array)
+    if label.dtype.kind not in "iu" or label.shape not in ((count,), (count, 1)) or label.min() < 0:
+        raise ValueError(f"labels of {title} must be {count:,} integers >= 0, got {label.shape} {label.dtype}")
+    return torch.from_numpy(label.reshape(-1).astype(np.int64))
+
+
+def planes(images: Any, last: bool) -> Tensor:
+    """Copy images (M, H, W), (M, C, H, W), or (M, H, W, C) if `last`, to (M, C, H, W) uint8."""
+    copied = torch.from_numpy(np.array(images))
+    return copied.unsqueeze(1) if copied.ndim == 3 else copied.movedim(3, 1).contiguous() if last else copied
 
 
 def check_levels(array: Any, name: str) -> None:

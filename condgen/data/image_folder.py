@@ -16,7 +16,7 @@ from condgen.data.base import Split
 from condgen.data.decode import SUFFIXES
 from condgen.data.folder_images import class_of_each
 from condgen.data.reading import Reading
-from condgen.data.splits import RandomSplit, split_of
+from condgen.data.splits import RandomSplit, check_trained, split_of
 from condgen.data.stored import Column, Listing, OnError, StoredDataModule
 from condgen.data.stores import Store
 from condgen.types import CondSpec
@@ -68,7 +68,7 @@ class ImageFolder(StoredDataModule):
     @cached_property
     def files(self) -> Files:
         """The files, by their places in the store."""
-        return find_files(self.root, self.class_names)
+        return find_files(open_store(self.root), self.class_names)
 
     @cached_property
     def cond_spec(self) -> CondSpec:  # type: ignore[override]
@@ -82,9 +82,7 @@ class ImageFolder(StoredDataModule):
         number = {name: place for place, name in enumerate(names)}
         label = torch.tensor([number[name] for name in files.classes] if files.classes else [0] * len(files.places))
         splits = self.splits(named_rows(files.splits), label)
-        missing = set(range(len(names))) - set(label[splits["train"]].tolist())
-        if missing:
-            raise ValueError(f"class {names[min(missing)]} of {self.root} has no training images")
+        check_trained(label[splits["train"]], names, str(self.root))
         column = Column(files.store, torch.tensor(files.places), self.reading)
         return Listing({"image": column}, {"label": label} if names else {}, splits)
 
@@ -102,20 +100,20 @@ class Files(NamedTuple):
     classes: list[str] | None
 
 
-def find_files(root: Path, class_names: list[str] | None) -> Files:
-    """List the images of a folder or an archive, of some classes or all.
+def find_files(store: Store, class_names: list[str] | None) -> Files:
+    """List the images of a store, of some classes or all.
 
     Raises:
         ValueError: If there are none, or no folders of classes where these are named.
     """
-    store, places = open_images_in(root)
+    places = images_in(store)
     splits, names = given_splits(inner_names([store.names[place] for place in places]))
-    classes = class_of_each(names, root)
+    classes = class_of_each(names, store.root)
     if class_names is None:
         return Files(store, places, splits, classes)
     rows = [row for row in zip(places, splits, classes or [], strict=False) if row[2] in class_names]
     if absent := sorted(set(class_names) - {name for _, _, name in rows}):
-        raise ValueError(f"no images of class {absent[0]} in {root}")
+        raise ValueError(f"no images of class {absent[0]} in {store.root}")
     return Files(store, [place for place, _, _ in rows], [word for _, word, _ in rows], [name for _, _, name in rows])
 
 
@@ -126,11 +124,20 @@ def open_images_in(root: Path) -> tuple[Store, list[int]]:
         ValueError: If it holds none.
     """
     store = open_store(root)
+    return store, images_in(store)
+
+
+def images_in(store: Store) -> list[int]:
+    """Return the places of a store's images.
+
+    Raises:
+        ValueError: If it holds none.
+    """
     places = [place for place, name in enumerate(store.names) if os.path.splitext(name)[1].lower() in SUFFIXES]
     if not places:
         what = f"no images, but {store.names[0]}" if store.names else "no files"
-        raise ValueError(f"{root} holds {what}; images end in {', '.join(sorted(SUFFIXES))}")
-    return store, places
+        raise ValueError(f"{store.root} holds {what}; images end in {', '.join(sorted(SUFFIXES))}")
+    return places
 
 
 def inner_names(names: list[str]) -> list[str]:

@@ -97,3 +97,15 @@ def deal(strata: Tensor, shares: Sequence[float], seed: int) -> Tensor:
 def split_of(name: str) -> Split | None:
     """Return the split that a word names; None if it names none."""
     return NAMES.get(name.lower())
+
+
+def check_trained(label: Tensor, names: Sequence[str], where: str) -> None:
+    """Refuse classes without training images.
+
+    Args:
+        label: (N,) int64, those of the training images.
+        names: Names of the classes.
+        where: What the error calls their source.
+    """
+    if missing := set(range(len(names))) - set(label.tolist()):
+        raise ValueError(f"class {names[min(missing)]} of {where} has no training images")

@@ -129,6 +129,10 @@ class StoredDataModule(ImageDataModule):
 
     def load(self, split: Split) -> Images:
         """Return one split's rows, without those of damaged files."""
+        return self.part(split)
+
+    def part(self, split: Split) -> Part:
+        """Return one split's rows, by their places in the listing, without those of damaged files."""
         listing, opened = self.listing, self._opened()
         whole = torch.ones(len(listing.columns["image"].places), dtype=torch.bool)
         columns = {}

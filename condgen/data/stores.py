@@ -67,3 +67,9 @@ def walk(folder: str, prefix: str) -> Iterator[tuple[str, int, int]]:
             elif entry.is_file():
                 status = entry.stat()
                 yield prefix + entry.name, status.st_size, status.st_mtime_ns
+
+
+def stamp_of(path: Path) -> tuple[str, int, int]:
+    """Return a file's name, size and time of change."""
+    status = path.stat()
+    return path.name, status.st_size, status.st_mtime_ns

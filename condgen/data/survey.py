@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from io import BytesIO
@@ -21,6 +21,8 @@ from condgen.data.stores import Store
 from condgen.data.workers import in_workers, spare_cores
 
 BLOCK = 64
+MANY = 500
+"""Files from which on several processes look at them."""
 SUFFIX_OF = {"JPEG": (".jpg", ".jpeg"), "TIFF": (".tif", ".tiff"), "PPM": (".ppm", ".pgm", ".pnm")}
 
 
@@ -81,6 +83,7 @@ class Survey:
         others: Names of files that are no images.
         splits: Number of images in each split, where folders tell.
         classes: Number of images in each class, where folders tell.
+        captions: All captions, where a table has some.
         wrong: What must be mended, a line each.
         odd: What should be looked at, a line each.
     """
@@ -90,6 +93,7 @@ class Survey:
     others: list[str] = field(default_factory=list)
     splits: Counter[str] = field(default_factory=Counter)
     classes: Counter[str] = field(default_factory=Counter)
+    captions: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
 
@@ -122,18 +126,27 @@ def survey(path: Path, say: str | None = None) -> Survey:
     store, out = open_store(path), Survey(path)
     is_image = [os.path.splitext(name)[1].lower() in SUFFIXES for name in store.names]
     out.others = [name for name, image in zip(store.names, is_image, strict=True) if not image]
-    places = [place for place, image in enumerate(is_image) if image]
-    blocks = [places[start : start + BLOCK] for start in range(0, len(places), BLOCK)]
-    for block in in_workers(Looks(store), blocks, spare_cores() if len(places) > 500 else 0, say):
-        out.looks += block
-    if not places:
+    out.looks = look_at(store, [place for place, image in enumerate(is_image) if image], say)
+    if not out.looks:
         out.wrong.append(f"no images; they end in {', '.join(sorted(SUFFIXES))}")
         return out
     group(out)
+    judge(out)
+    return out
+
+
+def look_at(store: Store, places: Sequence[int], say: str | None) -> list[Look]:
+    """Look at some files of a store, in parallel where they are many."""
+    blocks = [places[start : start + BLOCK] for start in range(0, len(places), BLOCK)]
+    workers = spare_cores() if len(places) > MANY else 0
+    return [item for block in in_workers(Looks(store), blocks, workers, say) for item in block]
+
+
+def judge(out: Survey) -> None:
+    """Say which files are wrong or odd by themselves."""
     out.wrong += [item.damage for item in out.looks if item.damage]
     out.odd += [f"{item.name} is one flat colour" for item in out.looks if item.flat]
     out.odd += misnamed(out.looks)
-    return out
 
 
 def group(out: Survey) -> None:
@@ -151,6 +164,11 @@ def group(out: Survey) -> None:
     places = dict(zip(names, zip(words, classes or [""] * len(names), strict=True), strict=True))
     if given:
         out.odd += [f"{gap} has no images of class {name}" for gap, name in gaps(places.values())]
+    compare_copies(out, places)
+
+
+def compare_copies(out: Survey, places: Mapping[str, tuple[str, str]]) -> None:
+    """Name files that are equal; `places` has the split and the class of each."""
     for copies in same_files(out.looks):
         where = {places[name] for name in copies}
         line = f"{' = '.join(copies)}: the same file"

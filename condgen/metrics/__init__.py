@@ -14,7 +14,10 @@ from condgen.metrics.kernel import KernelDistance
 from condgen.metrics.manifold import PRDC
 from condgen.metrics.memorisation import Memorisation
 from condgen.metrics.module_extractor import ModuleExtractor
+from condgen.metrics.obedience import Obedience
+from condgen.metrics.paired import EdgeAgreement, PairedError
 from condgen.metrics.reconstruction import ReconstructionError
+from condgen.metrics.shapes_obedience import ShapesFacts, ShapesMask
 
 __all__ = [
     "PRDC",
@@ -22,6 +25,7 @@ __all__ = [
     "DigitsExtractor",
     "DistributionMetric",
     "Diversity",
+    "EdgeAgreement",
     "Evaluation",
     "Evaluator",
     "Extractor",
@@ -36,8 +40,12 @@ __all__ = [
     "MNISTExtractor",
     "Memorisation",
     "ModuleExtractor",
+    "Obedience",
+    "PairedError",
     "ReconstructionError",
     "Score",
+    "ShapesFacts",
+    "ShapesMask",
     "classification_accuracy_score",
     "evaluate",
     "score_rows",

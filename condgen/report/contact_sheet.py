@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
+from condgen.callbacks.sample_grid import shown
 from condgen.data import ImageSet
-from condgen.pixels import PICTURES
+from condgen.data.describe import words
 from condgen.types import CondSpec
 
 TILE = 96
@@ -34,11 +35,9 @@ def contact_sheet(images: ImageSet, cond_spec: CondSpec, columns: int = 8) -> Te
     Returns:
         The sheet (3, H', W') uint8.
     """
-    pictures = [images.pixels, *(images.cond[key] for key in PICTURES if key in images.cond)]
-    if "mask" in images.cond:
-        pictures.append(coloured(images.cond["mask"], cond_spec["mask"]["num_classes"]))
+    pictures = [images.pixels, *shown(images.cond, cond_spec)]
     tiles = torch.cat([tile(picture) for picture in pictures], dim=2)
-    texts = [wrapped(row) for row in words(images, cond_spec)]
+    texts = [wrapped(row) for row in words(images.cond, len(images), cond_spec)]
     height = tiles.shape[2] + LINE * max(map(len, texts)) + GAP
     rows = -(-len(tiles) // columns)
     across = min(columns, len(tiles))
@@ -60,36 +59,6 @@ def tile(images: Tensor) -> Tensor:
     else:
         out = F.interpolate(images.float(), size=size, mode="bilinear", antialias=True)
     return out.round().to(torch.uint8).expand(-1, 3, -1, -1)
-
-
-def coloured(mask: Tensor, num_classes: int) -> Tensor:
-    """Give each class of masks (N, H, W) a colour of its own; class 0 is black."""
-    hue = torch.arange(num_classes) * 360 // max(1, num_classes - 1)
-    palette = [(0, 0, 0), *(hsv_to_rgb(int(h), 160 + 95 * (k % 2)) for k, h in enumerate(hue[:-1]))]
-    return torch.tensor(palette, dtype=torch.uint8)[mask.long()].permute(0, 3, 1, 2)
-
-
-def hsv_to_rgb(hue: int, value: int) -> tuple[int, int, int]:
-    """Return a full colour by its hue in degrees."""
-    red, green, blue = Image.new("HSV", (1, 1), (hue * 255 // 360, 220, value)).convert("RGB").getpixel((0, 0))  # type: ignore[misc]
-    return red, green, blue
-
-
-def words(images: ImageSet, cond_spec: CondSpec) -> list[list[str]]:
-    """Write the conditions that are no pictures, a list of lines for each image."""
-    out: list[list[str]] = [[] for _ in range(len(images))]
-    if "label" in images.cond:
-        names = cond_spec["label"]["names"]
-        for lines, label in zip(out, images.cond["label"].tolist(), strict=True):
-            lines.append(str(names[label]))
-    if "attributes" in images.cond:
-        names = cond_spec["attributes"]["names"]
-        for lines, row in zip(out, images.cond["attributes"].tolist(), strict=True):
-            lines += [f"{name} {value:.3g}" for name, value in zip(names, row, strict=True)]
-    if "text" in images.cond:
-        for lines, row in zip(out, images.cond["text"], strict=True):
-            lines.append(bytes(row.tolist()).rstrip(b"\0").decode(errors="replace"))
-    return out
 
 
 def wrapped(lines: list[str]) -> list[str]:

@@ -24,8 +24,14 @@ def attributes_spec(n_objects: int) -> dict[str, Any]:
     names = list(NAMES) if n_objects == 1 else [f"{which}_{name}" for which in OBJECTS for name in NAMES]
     (size_low, size_high), (low, high) = SIZE_RANGE, PLACE_RANGE[n_objects - 1]
     flags = len(SHAPES) + len(COLOURS)
+    groups = {
+        f"{which}{what}": {name: f"{which}{name}" for name in values}
+        for which in ([""] if n_objects == 1 else [f"{name}_" for name in OBJECTS])
+        for what, values in (("shape", SHAPES), ("colour", COLOURS))
+    }
     return {
         "names": names,
+        "groups": groups,
         "low": [*[0.0] * flags, size_low, low, low] * n_objects,
         "high": [*[1.0] * flags, size_high, high, high] * n_objects,
     }

@@ -1,0 +1,87 @@
+"""Samples to be scored: what is asked for, and what comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from condgen.data import Images
+from condgen.models import GenerativeModel
+from condgen.pixels import conditions_to_model, to_uint8
+from condgen.seeding import generator, share
+from condgen.types import Condition
+
+BLOCK = 512
+"""Samples whose pictures are held as float32 at a time."""
+
+
+class Samples(NamedTuple):
+    """Samples of one process.
+
+    Attributes:
+        pixels: uint8 (N, C, H, W).
+        cond: What was asked for, as it is stored.
+        target: The real images that belong to the conditions; null where these are classes, or none.
+        seconds: How long the samples took to draw.
+    """
+
+    pixels: Tensor
+    cond: Condition
+    target: Tensor | None
+    seconds: float
+
+
+class Asked(NamedTuple):
+    """Conditions of samples, as they are stored, and the real images that they belong to, if they come from a split."""
+
+    cond: Condition
+    target: Tensor | None
+
+
+def classes_in_turn(model: GenerativeModel) -> bool:
+    """Return whether a model is asked for classes in turn, or for nothing; others are asked for rows of a split."""
+    return set(model.condition_keys) <= {"label"}
+
+
+def ask(model: GenerativeModel, index: Tensor, images: Callable[[], Images]) -> Asked:
+    """Return the conditions of samples number `index` (N,).
+
+    Args:
+        model: The model, which says what it needs.
+        index: Numbers of the samples.
+        images: Gives the split whose conditions are asked for, in an order of its own, where classes are not enough.
+    """
+    if "label" in model.cond_spec and classes_in_turn(model):
+        return Asked({"label": index % len(model.cond_spec["label"]["names"])}, None)
+    if classes_in_turn(model):
+        return Asked({}, None)
+    split = images()
+    order = torch.randperm(len(split), generator=generator("asked"))
+    rows = split.take(order[index % len(split)])
+    return Asked(rows.cond, rows.pixels)
+
+
+def draw(model: GenerativeModel, cond: Condition, seeds: Tensor) -> Tensor:
+    """Sample uint8 images (N, C, H, W) for stored conditions, of which the model gets those that it knows."""
+    known = {key: value for key, value in cond.items() if key in model.cond_spec}
+    parts = []
+    for rows in torch.arange(len(seeds)).split(BLOCK):
+        part = conditions_to_model({key: value[rows] for key, value in known.items()})
+        parts.append(to_uint8(model.sample(part, seeds=seeds[rows])))
+    return torch.cat(parts)
+
+
+def draw_samples(
+    trainer: L.Trainer, model: GenerativeModel, n: int, first_seed: int, images: Callable[[], Images]
+) -> Samples:
+    """Draw this process's share of n samples, sample i with seed `first_seed + i`."""
+    start = time.perf_counter()
+    index = share(n, trainer.global_rank, trainer.world_size)
+    asked = ask(model, index, images)
+    pixels = draw(model, asked.cond, index + first_seed)
+    return Samples(pixels, asked.cond, asked.target, time.perf_counter() - start)
