@@ -61,19 +61,12 @@ class Pix2PixGenerator(nn.Module):
         widths = [width * min(8, 2**i) for i in range(num_doublings(shape) + 2)]
         last = len(widths) - 1  # there the map is one pixel, which cannot be normalised by itself
         self.downs = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(before, after, 4, stride=2, padding=1),
-                normalisation(after, batch_norm) if 0 < i < last else nn.Identity(),
-            )
+            layer(nn.Conv2d, before, after, batch_norm if 0 < i < last else None)
             for i, (before, after) in enumerate(pairwise([dims.spatial, *widths]))
         )
         inputs = [widths[-1] + latent_dim + dims.vector, *(2 * each for each in reversed(widths[:-1]))]
         self.ups = nn.ModuleList(
-            nn.Sequential(
-                nn.ConvTranspose2d(before, after, 4, stride=2, padding=1),
-                normalisation(after, batch_norm),
-                nn.Dropout(dropout if i < DROPPED else 0.0),
-            )
+            layer(nn.ConvTranspose2d, before, after, batch_norm).append(nn.Dropout(dropout if i < DROPPED else 0.0))
             for i, (before, after) in enumerate(zip(inputs, reversed(widths[:-1]), strict=False))
         )
         self.to_image = nn.ConvTranspose2d(inputs[-1], shape[0], 4, stride=2, padding=1)
@@ -124,9 +117,8 @@ class PatchDiscriminator(nn.Module):
         widths = [width * min(8, 2**i) for i in range(halvings + 1)]
         layers: list[nn.Module] = []
         for i, (before, after) in enumerate(pairwise([shape[0] + dims.spatial + dims.vector, *widths])):
-            layers.append(nn.Conv2d(before, after, 4, stride=2 if i < halvings else 1, padding=1))
-            layers += [normalisation(after, batch_norm)] if i else []
-            layers.append(nn.LeakyReLU(0.2, inplace=True))
+            stride = 2 if i < halvings else 1
+            layers += [layer(nn.Conv2d, before, after, batch_norm if i else None, stride), nn.LeakyReLU(0.2, True)]
         self.layers = nn.Sequential(*layers)
         self.feature_dim = widths[-1]
         self.head = nn.Conv2d(widths[-1], 1, 4, padding=1)
@@ -138,6 +130,11 @@ class PatchDiscriminator(nn.Module):
         return Judgement(self.head(hidden).flatten(1), hidden.mean(dim=(2, 3)))
 
 
-def normalisation(channels: int, batch_norm: bool) -> nn.Module:
-    """Return a normalisation with a learned gain and bias, over the batch or over each image."""
-    return nn.BatchNorm2d(channels) if batch_norm else nn.InstanceNorm2d(channels, affine=True)
+def layer(
+    convolution: type[nn.Conv2d | nn.ConvTranspose2d], before: int, after: int, batch_norm: bool | None, stride: int = 2
+) -> nn.Sequential:
+    """Return a 4x4 convolution and a normalisation over the batch, or over each image; null for a bias instead."""
+    conv = convolution(before, after, 4, stride=stride, padding=1, bias=batch_norm is None)
+    if batch_norm is None:
+        return nn.Sequential(conv)
+    return nn.Sequential(conv, nn.BatchNorm2d(after) if batch_norm else nn.InstanceNorm2d(after, affine=True))
