@@ -204,6 +204,16 @@ def test_a_unet_attends_to_tokens(
     check(model, data, conds, make_trainer(max_steps=1))
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_trains_in_mixed_precision(
+    family: str, data: Everything, make_trainer: Callable[..., L.Trainer]
+) -> None:
+    encoders = [*ENCODERS.values(), *([WITH_TOKENS["tokens"]] if family == "ddpm" else [])]
+    model = FAMILIES[family](data.image_shape, data.cond_spec, encoder=partial(Compose, encoders=encoders))
+    make_trainer(max_steps=2, precision="bf16-mixed").fit(model, data)
+    assert model.batches_seen == 2
+
+
 @pytest.mark.parametrize("encoder", WITH_TOKENS)
 @pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"ddpm"}))
 def test_nets_without_attention_refuse_tokens(family: str, encoder: str, data: Everything) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import REPO, mnist_root
 
 from condgen.cli import main
@@ -16,6 +17,15 @@ TWO_BATCHES = ["--trainer.max_steps", "2", "--trainer.val_check_interval", "2", 
                "--evaluation.n_samples", "80", "--evaluation.subset_size", "60"]  # fmt: skip
 OTHERS = ("classifier", "pix2pix")  # the second is tried in test_pix2pix.py, on pairs
 GENERATIVE = sorted(p for p in CONFIGS.glob("model/*.yaml") if p.stem not in OTHERS)
+
+CONDITIONS = sorted(
+    path for path in CONFIGS.glob("condition/*.yaml") if path.stem not in ("style", "inpainting", "frozen_text")
+)
+SMALL_SHAPES = ["-c", "trainer/default.yaml", "-c", "data/shapes.yaml", "--trainer.accelerator", "cpu",
+                "--trainer.max_steps", "1", "--data.image_size", "16", "--data.batch_size", "8", "--data.n_train", "8",
+                "--data.n_validation", "8", "--data.n_test", "8",
+                "--data.conditions", "[label, attributes, text, mask, source, low_res]"]  # fmt: skip
+SMALL_UNET = ["--model.net.width", "8", "--model.net.attention", "[8]", "--model.sampler.steps", "2"]
 
 
 def only_run(folder: Path) -> Path:
@@ -41,6 +51,41 @@ def test_the_classifier_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     args = ["-c", "trainer/default.yaml", "-c", "data/digits.yaml", "-c", "model/classifier.yaml"]
     assert main(["fit", *args, *TWO_BATCHES, "--trainer.accelerator", "cpu"]) == 0
     assert (only_run(tmp_path) / "checkpoints" / "last.ckpt").is_file()
+
+
+@pytest.mark.parametrize("path", CONDITIONS, ids=lambda p: p.stem)
+def test_every_condition_trains_a_diffusion_model(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", *SMALL_SHAPES, "-c", "model/ddpm.yaml", "-c", str(path), *SMALL_UNET]) == 0
+    run = only_run(tmp_path)
+    assert (run / "checkpoints" / "last.ckpt").is_file()
+    encoder = yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]["encoder"]
+    own = yaml.safe_load(path.read_text())["model"]["init_args"]["encoder"]
+    assert encoder["class_path"] == (own if isinstance(own, str) else own["class_path"])
+
+
+@pytest.mark.parametrize("model", ["cgan", "dcgan", "vae", "mlp_vae"])
+def test_a_condition_goes_with_other_models(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    args = ["-c", f"model/{model}.yaml", "-c", "condition/text.yaml", "-c", "condition/text_and_mask.yaml"]
+    assert main(["fit", *SMALL_SHAPES, *args]) == 0
+    encoder = yaml.safe_load((only_run(tmp_path) / "config.yaml").read_text())["model"]["init_args"]["encoder"]
+    assert [part["class_path"].rpartition(".")[2] for part in encoder["init_args"]["encoders"]] == [
+        "TextEncoder",
+        "MaskEncoder",
+    ]
+
+
+def test_conditions_that_the_data_lacks_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, key in (("style", "style"), ("inpainting", "known"), ("frozen_text", "text")):
+        options = ["--data.conditions", "[source]"] if key != "text" else ["--data.conditions", "[label]"]
+        args = ["-c", "model/vae.yaml", "-c", f"condition/{name}.yaml", *options]
+        assert main(["fit", *SMALL_SHAPES, *args]) != 0
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"needs the condition '{key}'; the data offers" in line
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("data/*.yaml")), ids=lambda p: p.stem)

@@ -146,3 +146,10 @@ def test_what_cannot_be_composed_is_named() -> None:
         Compose(SPEC, texts)
     with pytest.raises(ValueError, match="MaskEncoder needs the condition 'mask'; the data offers label"):
         Compose({"label": SPEC["label"]}, [LabelEncoder, MaskEncoder])
+
+
+@pytest.mark.parametrize("make", [partial(AttributesEncoder, embedding_dim=4), StyleEncoder, TextEncoder])
+def test_every_parameter_has_a_gradient_though_nothing_is_dropped(make: type[ConditionEncoder]) -> None:
+    encoder = make(SPEC)
+    encoder(conditions()).vector.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in encoder.parameters())

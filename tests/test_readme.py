@@ -41,12 +41,12 @@ def test_results_are_the_measured_ones() -> None:
 
 def test_configs_and_folders_exist() -> None:
     for name in re.findall(r"-c ([a-z]+/\w+\.yaml)", README) + re.findall(
-        r"`((?:model|data|logger)/\w+\.yaml)`", README
+        r"`((?:model|condition|data|logger)/\w+\.yaml)`", README
     ):
         assert (REPO / "configs" / name).is_file(), name
     for link in re.findall(r"\]\(([\w/.]+)\)", README):
         assert (REPO / link).exists(), link
-    shown = set(re.findall(r"`((?:model|data|logger)/\w+\.yaml)`", README))
+    shown = set(re.findall(r"`((?:model|condition|data|logger)/\w+\.yaml)`", README))
     shipped = {f"{p.parent.name}/{p.name}" for p in (REPO / "configs").glob("*/*.yaml")} - {"trainer/default.yaml"}
     assert shown == shipped
 

@@ -61,9 +61,14 @@ class ConditionEncoder(nn.Module, ABC):
 
 
 def choose_null(drop: Tensor | None, null: Tensor, value: Tensor) -> Tensor:
-    """Return `value` (N, ...), with `null` (...) in the rows where `drop` (N,) is true."""
+    """Return `value` (N, ...), with `null` (...) in the rows where `drop` (N,) is true.
+
+    A learned null that nothing drops to has a gradient of zeros, without which DistributedDataParallel would stop.
+    """
     if drop is None:
-        return value
+        if not null.requires_grad:
+            return value
+        drop = torch.zeros(len(value), dtype=torch.bool, device=value.device)
     return torch.where(drop.view(-1, *[1] * (value.ndim - 1)), null.to(value.dtype), value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -82,7 +83,7 @@ class PretrainedText:
         if caption not in self._states:
             try:
                 self._states[caption] = np.load(self._file(caption), allow_pickle=False)
-            except (FileNotFoundError, ValueError, EOFError):
+            except (OSError, ValueError, EOFError):
                 return None
         return self._states[caption]
 
@@ -100,7 +101,7 @@ class PretrainedText:
         states, there = out.last_hidden_state.half().cpu().numpy(), inputs["attention_mask"].bool().numpy()
         for row, caption in enumerate(captions):
             self._states[caption] = states[row][there[row]]
-            with whole_file(self._file(caption)) as file:
+            with suppress(OSError), whole_file(self._file(caption)) as file:  # if not, it will be read again
                 np.save(file, self._states[caption], allow_pickle=False)
         return {caption: self._states[caption] for caption in captions}
 
