@@ -73,8 +73,11 @@ def test_the_generator_makes_images_of_the_map_s_size(side: int, batch_norm: boo
 
 
 def test_dropout_is_for_training_alone() -> None:
-    net = Pix2PixGenerator((1, 16, 16), CondDims(spatial=1), width=2)
-    z, cond = torch.randn(2, 8), Encoded(spatial=torch.randn(2, 1, 16, 16))
+    net = Pix2PixGenerator((1, 256, 256), CondDims(spatial=1), width=2)
+    dropped = [up[-1].p > 0 for up in net.ups]
+    assert dropped == [True] * 3 + [False] * 4
+    net = Pix2PixGenerator((1, 64, 64), CondDims(spatial=1), width=2)
+    z, cond = torch.randn(2, 8), Encoded(spatial=torch.randn(2, 1, 64, 64))
     assert not torch.equal(net.train()(z, cond), net(z, cond))
     assert torch.equal(net.eval()(z, cond), net(z, cond))
 
@@ -227,7 +230,7 @@ def test_losses_penalties_and_the_classifier_work_on_patches(
 
 
 def test_images_and_runs_are_functions_of_their_seeds(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    data = shapes()
+    data = shapes(image_size=64)  # so large that there is dropout
 
     def train(until: int, seed: int = 0, checkpoint: Path | None = None) -> Pix2Pix:
         L.seed_everything(seed, verbose=False)
@@ -248,6 +251,26 @@ def test_images_and_runs_are_functions_of_their_seeds(make_trainer: MakeTrainer,
     alone = whole.sample({key: value[1:2] for key, value in cond.items()}, seeds=SEEDS[1:2])
     assert torch.equal(alone, images[1:2])
     assert not torch.equal(whole.sample(cond, seeds=SEEDS + 10), images)
+
+
+@pytest.mark.slow
+def test_it_learns_what_sketches_say(make_trainer: MakeTrainer) -> None:
+    """Inside shapes, whose colours a sketch tells in another way; the grey around them it does not tell."""
+    data = Shapes(2000, 8, 64, image_size=16, conditions=["source", "mask"], source="sketch", batch_size=16)
+    wide = {"generator": partial(Pix2PixGenerator, width=16), "discriminator": partial(PatchDiscriminator, width=16)}
+    adam = partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
+    model = pix2pix(data, **wide, generator_optimizer=adam, discriminator_optimizer=adam, ema_half_life=1000.0)
+    test = data.images("test").all()
+    cond, real = conditions_to_model(test.cond), to_model_range(test.pixels)
+    inside = (test.cond["mask"] > 0).unsqueeze(1).expand_as(real)
+
+    def error() -> float:
+        return float((model.sample(cond, seeds=torch.arange(64)) - real)[inside].abs().mean())
+
+    before = error()
+    make_trainer(max_steps=400).fit(model, data)
+    assert error() < 0.6 * before
+    assert error() < float((cond["source"] - real)[inside].abs().mean())
 
 
 # ---------------------------------------------------------------------- what is refused

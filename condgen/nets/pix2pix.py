@@ -21,8 +21,8 @@ from condgen.nets.layers import (
 )
 from condgen.types import CondDims, Encoded, Shape
 
-DROPPED = 3
-"""Layers of the way up with dropout, as published."""
+UNDROPPED = 4
+"""Layers of the way up, before the last one, that have no dropout, as published for 256x256."""
 
 
 class Pix2PixGenerator(nn.Module):
@@ -37,7 +37,8 @@ class Pix2PixGenerator(nn.Module):
         dims: Widths of the encoded condition; the map is needed, and a vector stands beside the noise.
         latent_dim: Width of the noise.
         width: Channels after the first layer; they double with each halving, up to 8 times.
-        dropout: Probability of dropping a feature of the first three layers on the way up.
+        dropout: Probability of dropping a feature of the smallest maps on the way up, to 1/32 of the image's height: of
+            three maps for 256 pixels, as published, and of none below 64.
         batch_norm: Normalise over the batch; over each image if false, which is the same for batches of one, as
             published.
     """
@@ -65,9 +66,10 @@ class Pix2PixGenerator(nn.Module):
             for i, (before, after) in enumerate(pairwise([dims.spatial, *widths]))
         )
         inputs = [widths[-1] + latent_dim + dims.vector, *(2 * each for each in reversed(widths[:-1]))]
+        rates = [dropout if i < last - UNDROPPED else 0.0 for i in range(last)]
         self.ups = nn.ModuleList(
-            layer(nn.ConvTranspose2d, before, after, batch_norm).append(nn.Dropout(dropout if i < DROPPED else 0.0))
-            for i, (before, after) in enumerate(zip(inputs, reversed(widths[:-1]), strict=False))
+            layer(nn.ConvTranspose2d, before, after, batch_norm).append(nn.Dropout(rate))
+            for before, after, rate in zip(inputs[:-1], reversed(widths[:-1]), rates, strict=True)
         )
         self.to_image = nn.ConvTranspose2d(inputs[-1], shape[0], 4, stride=2, padding=1)
         self.apply(init_weights)

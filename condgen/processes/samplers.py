@@ -27,8 +27,8 @@ class DiffusionSampler(ABC):
     """Goes from x_T to x_0.
 
     Args:
-        steps: Evaluations of the net, and one more at each for each scale of guidance other than 0 and 1; at most those
-            of the process.
+        steps: Steps, at most those of the process; each is one evaluation of the net, and one more for each different
+            scale of guidance above 1.
         guidance: Scale s of classifier-free guidance, eps_u + s (eps_c - eps_u), which is 1 + w of Ho & Salimans
             (2022, Eq. 6): 1 for the conditional estimate, 0 for the unconditional one. Of several conditions, each may
             have its own (`nested`), such as {text: 3.0, source: 1.5}; those that are not named have 1.
