@@ -26,6 +26,11 @@ def test_no_zoom_changes_nothing() -> None:
     torch.testing.assert_close(RandomCrop(1.0)(image, generator("x")), image, rtol=0, atol=1e-5)
 
 
+def test_nothing_comes_in_from_outside() -> None:
+    white = torch.ones(N, 1, 8, 8)
+    torch.testing.assert_close(RandomCrop()(white, generator("x")), white)
+
+
 @pytest.mark.parametrize("zoom", [286 / 256, 2.0])
 def test_what_is_shown_is_a_part_of_the_image_enlarged(zoom: float) -> None:
     side = 32
