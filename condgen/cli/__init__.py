@@ -19,6 +19,10 @@ VERBS = {
         "score any images:      condgen evaluate data/mnist.yaml their/samples --extractor mnist",
     ),
     "sample": ("condgen.cli.sample", "generate images:       condgen sample --ckpt RUN --label 3,7 --n 16"),
+    "interpolate": (
+        "condgen.cli.interpolate",
+        "walk between two:      condgen interpolate --ckpt RUN --label 3,7 --out walk.png",
+    ),
     "info": ("condgen.cli.info", "what a checkpoint takes: condgen info RUN"),
     "data": ("condgen.cli.data", "look at images:        condgen data check FOLDER; condgen data show data/mnist.yaml"),
     "compare": ("condgen.cli.compare", "compare scored runs:   condgen compare RUN RUN --out compare.html"),

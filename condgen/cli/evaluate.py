@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from condgen.cli.errors import RunError, UserError
+from condgen.cli.loaded import moved
 from condgen.cli.parser import OneLineParser
-from condgen.cli.sample import moved
 
 if TYPE_CHECKING:
     from argparse import Namespace

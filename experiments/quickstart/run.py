@@ -38,7 +38,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     for name, first in rows[0]["scores"].items():
         values = [row["scores"][name]["value"] for row in rows]
         spread = f"{stdev(values):.4f}" if len(values) > 1 else ""
-        lines.append(f"| {name} | {mean(values):.4f} | {spread} | {first['floor']['mean']:.4f} | {first['better']} |")
+        floor = f"{first['floor']['mean']:.4f}" if "floor" in first else ""
+        lines.append(f"| {name} | {mean(values):.4f} | {spread} | {floor} | {first['better']} |")
     seconds = [row["seconds"] for row in rows]
     lines.append(f"| seconds, everything included | {mean(seconds):.1f} | | | lower |")
     return "\n".join(lines) + "\n"
