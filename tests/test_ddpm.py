@@ -251,6 +251,16 @@ def test_a_new_unet_says_nothing_yet() -> None:
     assert torch.equal(out, torch.zeros_like(out))
 
 
+@pytest.mark.parametrize(("side", "lowest"), [(8, 4), (32, 16)])
+def test_attention_is_at_the_lowest_maps_unless_named(side: int, lowest: int) -> None:
+    one, other = (
+        UNet((1, side, side), CondDims(), width=8, multipliers=(1, 2), attention=heights)
+        for heights in (None, (lowest,))
+    )
+    assert [name for name, _ in one.named_parameters()] == [name for name, _ in other.named_parameters()]
+    assert any("attention" in name for name, _ in one.named_parameters())
+
+
 def test_a_learned_null_condition_serves_guidance(digits: Digits) -> None:
     model = stirred(small_ddpm(digits, encoder=partial(LabelEncoder, embedding_dim=6), sampler=DDIM(5, guidance=3.0)))
     assert torch.isfinite(model.sample(LABELS, seeds=SEEDS)).all()

@@ -114,11 +114,11 @@ def test_a_schedule_that_is_none_is_refused(betas: list[float]) -> None:
 
 def test_guidance_is_u_plus_s_times_the_difference() -> None:
     c, u = torch.randn(2, 3), torch.randn(2, 3)
-    assert torch.equal(guided(c, u, 1.0), c)
-    assert torch.equal(guided(c, u, 0.0), u)
-    assert torch.allclose(guided(c, u, 2.5), u + 2.5 * (c - u))
+    assert torch.equal(guided([u, c], [1.0]), c)
+    assert torch.equal(guided([u, c], [0.0]), u)
+    assert torch.allclose(guided([u, c], [2.5]), u + 2.5 * (c - u))
     w = 1.5
-    assert torch.allclose(guided(c, u, 1 + w), (1 + w) * c - w * u)
+    assert torch.allclose(guided([u, c], [1 + w]), (1 + w) * c - w * u)
 
 
 @pytest.mark.parametrize(

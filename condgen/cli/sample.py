@@ -15,7 +15,8 @@ def parser() -> OneLineParser:
     out = OneLineParser(
         prog="condgen sample",
         description="Generate images from a checkpoint. Rows are conditions, columns are seeds.",
-        epilog="Further options are the sampler's own, such as --steps 20 --guidance 2 --eta 0.5 of diffusion models.",
+        epilog="Further options are the sampler's own, such as --steps 20, --eta 0.5, --guidance 2, or by condition "
+        "--guidance text=3,source=1.5.",
         allow_abbrev=False,
     )
     add_model(out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from condgen import processes
 from condgen.cli.errors import UserError, nearest
@@ -39,8 +39,9 @@ def choose_sampler(model: GenerativeModel, name: str | None, settings: dict[str,
         if setting not in known:
             names = [*options, *(f"--{field}" for field in known)]
             raise unknown(setting, names, f"{type(sampler).__name__} takes {', '.join(sorted(known))}")
+    kinds = get_type_hints(type(sampler))
     try:
-        values = {field: read_value(field, text, getattr(sampler, field)) for field, text in settings.items()}
+        values = {field: read_value(field, text, kinds[field]) for field, text in settings.items()}
         model.sampler = replace(sampler, **values)
     except ValueError as error:
         raise UserError(f"--sampler: {error}") from error
@@ -62,9 +63,11 @@ def other_sampler(model: GenerativeModel, name: str) -> Any:
     return cls(**{field: getattr(model.sampler, field) for field in shared})
 
 
-def read_value(name: str, text: str, before: object) -> Any:
-    """Read a setting as a value of the type that it had before; an option without a value is true."""
-    kind: Any = type(before)
+def read_value(name: str, text: str, annotation: Any) -> Any:
+    """Read a setting as a value of the type that it is annotated with; an option without a value is true."""
+    kind, *others = get_args(annotation) or (annotation,)
+    if others and "=" in text:
+        return read_numbers(name, text)
     if kind is bool:
         if text.lower() in ("", "true", "false"):
             return text.lower() != "false"
@@ -73,6 +76,21 @@ def read_value(name: str, text: str, before: object) -> Any:
         return kind(text)
     except ValueError as error:
         raise UserError(f"--{name} must be {kind.__name__}, got {text!r}") from error
+
+
+def read_numbers(name: str, text: str) -> dict[str, float]:
+    """Read `text=3,source=1.5`."""
+    numbers: dict[str, float] = {}
+    for part in text.split(","):
+        key, _, value = (word.strip() for word in part.partition("="))
+        try:
+            number = float(value)
+        except ValueError as error:
+            raise UserError(f"--{name} takes a number, or several as text=3,source=1.5, got {part!r}") from error
+        if key in numbers:
+            raise UserError(f"--{name} names {key!r} twice")
+        numbers[key] = number
+    return numbers
 
 
 def unknown(name: str, options: Iterable[str], what: str) -> UserError:

@@ -1,7 +1,7 @@
 """Data modules: one file per source."""
 
 from condgen.data.array_images import ArrayImages
-from condgen.data.augment import Augmentation, InTurn, RandomAffine, RandomFlip
+from condgen.data.augment import Augmentation, InTurn, RandomAffine, RandomCrop, RandomFlip
 from condgen.data.base import ImageDataModule
 from condgen.data.celeba import CelebA
 from condgen.data.cifar10 import CIFAR10, CIFAR10JPEG
@@ -53,6 +53,7 @@ __all__ = [
     "PairedFolder",
     "Part",
     "RandomAffine",
+    "RandomCrop",
     "RandomFlip",
     "RandomSplit",
     "Shapes",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import pi
+from math import isfinite, pi
 
 import torch
 from torch import Tensor
@@ -58,6 +58,31 @@ class RandomFlip(Augmentation):
         """Mirror a random choice of images."""
         chosen = (torch.rand(len(image), generator=source) < self.probability).to(image.device)
         return torch.where(chosen.view(-1, 1, 1, 1), image.flip(3), image)
+
+
+@dataclass(frozen=True)
+class RandomCrop(Augmentation):
+    """Enlarges bilinearly and cuts the image's size out at a random place, where maps of any resolution agree.
+
+    Args:
+        zoom: Factor of both sides, at least 1; the default is that of pix2pix (Isola et al. 2017, Sec. 6.2).
+    """
+
+    zoom: float = 286 / 256
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.zoom) and self.zoom >= 1):
+            raise ValueError(f"RandomCrop needs a finite zoom >= 1, got {self.zoom}")
+
+    def __call__(self, image: Tensor, source: torch.Generator) -> Tensor:
+        """Resample bilinearly, once."""
+        shown = 1.0 / self.zoom
+        dx, dy = torch.empty(2, len(image)).uniform_(shown - 1.0, 1.0 - shown, generator=source)
+        none = torch.zeros_like(dx)
+        rows = [none + shown, none, dx, none, none + shown, dy]
+        theta = torch.stack(rows, dim=1).view(-1, 2, 3).to(image.device)
+        lattice = F.affine_grid(theta, list(image.shape), align_corners=False)
+        return F.grid_sample(image, lattice, padding_mode="border", align_corners=False).clamp(-1.0, 1.0)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from condgen.models.base import GenerativeModel
 from condgen.models.classifier import Classifier
 from condgen.models.ddpm import DDPM
 from condgen.models.decoding import DecoderSampler
-from condgen.models.gans import CGAN, DCGAN
+from condgen.models.gans import CGAN, DCGAN, Pix2Pix
 from condgen.models.protocols import BoundsLikelihood, Encodes, Reconstructs
 from condgen.models.schedule import CosineDecay, LinearDecay, Schedule
 from condgen.models.single import SingleLossModel
@@ -24,6 +24,7 @@ __all__ = [
     "Encodes",
     "GenerativeModel",
     "LinearDecay",
+    "Pix2Pix",
     "Reconstructs",
     "Schedule",
     "SingleLossModel",

@@ -13,8 +13,9 @@ from torch.optim import Optimizer
 
 from condgen.conditions import EncoderFactory, LabelEncoder
 from condgen.models.base import GenerativeModel
+from condgen.models.numbers import check_numbers
 from condgen.models.players import ConditionedNet, Discriminator, frozen
-from condgen.models.roles import refuse_shifts, require_output, require_width
+from condgen.models.roles import refuse_shifts, require_judgement, require_output, require_width
 from condgen.models.schedule import Schedule
 from condgen.models.single import OptimizerFactory
 from condgen.models.stepping import count_batch, refuse_fused_clipping, window_ends
@@ -43,6 +44,8 @@ class AdversarialModel(GenerativeModel):
         augment: Changes what the discriminator sees, real or generated; the penalty is taken at what it sees.
         classifier_weight: Weight of an auxiliary classifier on the discriminator's features, in both players' losses
             (Odena et al. 2017, Eq. 3); 0 for none.
+        reconstruction_weight: Weight of the mean absolute difference between generated images and the real ones of the
+            same conditions, in the generator's loss (Isola et al. 2017, Eq. 4); 0 for none.
         generator_optimizer: Factory of the optimizer; null for Adam(2e-4, betas=(0.5, 0.999)).
         discriminator_optimizer: The same for the discriminator.
         schedule: Factor of both learning rates as a function of images seen.
@@ -69,6 +72,7 @@ class AdversarialModel(GenerativeModel):
         penalty: Penalty | None = None,
         augment: DiffAugment | None = None,
         classifier_weight: float = 0.0,
+        reconstruction_weight: float = 0.0,
         generator_optimizer: OptimizerFactory | None = None,
         discriminator_optimizer: OptimizerFactory | None = None,
         schedule: Schedule | None = None,
@@ -80,7 +84,8 @@ class AdversarialModel(GenerativeModel):
     ) -> None:
         super().__init__(image_shape, cond_spec, sample_chunk)
         self.automatic_optimization = False
-        check_numbers(discriminator_steps, accumulate_grad_batches, gradient_clip_val, classifier_weight)
+        weights = {"classifier_weight": classifier_weight, "reconstruction_weight": reconstruction_weight}
+        check_numbers(discriminator_steps, accumulate_grad_batches, gradient_clip_val, **weights)
         if isinstance(loss, Wasserstein) and penalty is None:
             raise ValueError("Wasserstein needs a penalty that bounds the critic's gradient, such as GradientPenalty")
         if classifier_weight and "label" not in cond_spec:
@@ -89,6 +94,7 @@ class AdversarialModel(GenerativeModel):
         self.penalty = penalty
         self.augment = augment
         self.classifier_weight = classifier_weight
+        self.reconstruction_weight = reconstruction_weight
         self.generator_optimizer = generator_optimizer or partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
         self.discriminator_optimizer = discriminator_optimizer or partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
         self.schedule = schedule
@@ -114,11 +120,9 @@ class AdversarialModel(GenerativeModel):
         num_classes = len(self.cond_spec["label"]["names"]) if self.classifier_weight else 0
         net_g = make_generator(self.image_shape, encoder_g.dims)
         net_d = make_discriminator(self.image_shape, encoder_d.dims)
-        shape = self.image_shape
         latent_dim = require_width("generator", net_g, "latent_dim")
-        feature_dim = require_width("discriminator", net_d, "feature_dim")
-        require_output("generator", net_g, {"z": (latent_dim,)}, encoder_g.dims, shape, shape)
-        require_output("discriminator", net_d, {"image": shape}, encoder_d.dims, shape, (), (feature_dim,))
+        require_output("generator", net_g, {"z": (latent_dim,)}, encoder_g.dims, self.image_shape, self.image_shape)
+        require_judgement(net_d, encoder_d.dims, self.image_shape)
         self.generator = ConditionedNet(net_g, encoder_g)
         self.discriminator = Discriminator(net_d, encoder_d, num_classes)
         self.complete(ema_half_life)
@@ -193,6 +197,8 @@ class AdversarialModel(GenerativeModel):
         judgement = self.discriminator(self._augmented(fake, "generator"), cond)
         loss = self.loss.generator(judgement.logits.float())
         self.losses["train/generator_loss"] = loss.detach()
+        if self.reconstruction_weight:
+            loss = loss + self._reconstruct(fake, batch["image"])
         return loss + self._classify(judgement, cond, "generator") if self.classifier_weight else loss
 
     def draw_prior(self, count: int, purpose: str) -> Tensor:
@@ -207,7 +213,7 @@ class AdversarialModel(GenerativeModel):
 
     def _penalty(self, penalty: Penalty, real: Tensor, fake: Tensor, cond: Condition) -> Tensor:
         def critic(image: Tensor) -> Tensor:
-            return cast(Tensor, self.discriminator(image, cond).logits)
+            return cast(Tensor, self.discriminator(image, cond).realness)
 
         with torch.autocast(self.device.type, enabled=False):
             value = penalty(critic, real, fake.float(), self._source("penalty"))
@@ -218,6 +224,11 @@ class AdversarialModel(GenerativeModel):
         loss = F.cross_entropy(self.discriminator.classifier(judgement.features), cond["label"])
         self.losses[f"train/classifier_loss_{what}"] = loss.detach()
         return self.classifier_weight * loss
+
+    def _reconstruct(self, fake: Tensor, real: Tensor) -> Tensor:
+        distance = F.l1_loss(fake.float(), real)
+        self.losses["train/reconstruction_loss"] = distance.detach()
+        return self.reconstruction_weight * distance
 
     def _backward(self, loss: Tensor, optimizer: LightningOptimizer, step: bool) -> None:
         self.manual_backward(loss / self.accumulate_grad_batches)
@@ -235,15 +246,3 @@ class AdversarialModel(GenerativeModel):
         """Return the counters that a checkpoint keeps."""
         names = ("discriminator_updates", "generator_updates")
         return super().progress() | {name: getattr(self, name) for name in names}
-
-
-def check_numbers(steps: int, accumulate: int, clip: float | None, classifier_weight: float) -> None:
-    """Refuse training numbers that make no sense, naming the argument."""
-    if steps < 1:
-        raise ValueError(f"discriminator_steps must be at least 1, got {steps}")
-    if accumulate < 1:
-        raise ValueError(f"accumulate_grad_batches must be at least 1, got {accumulate}")
-    if clip is not None and clip <= 0:
-        raise ValueError(f"gradient_clip_val must be above 0, or null for no clipping, got {clip}")
-    if classifier_weight < 0:
-        raise ValueError(f"classifier_weight must be at least 0, got {classifier_weight}")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from condgen.conditions import ConditionEncoder, EncoderFactory, LabelEncoder
+from condgen.conditions import Compose, ConditionEncoder, Drop, EncoderFactory, LabelEncoder
 from condgen.models.roles import require_output
 from condgen.models.schedule import Schedule
 from condgen.models.single import OptimizerFactory, SingleLossModel
 from condgen.nets import NetFactory, UNet
 from condgen.objectives import Prediction, PredictX0, Simple, Weighting, guided
-from condgen.processes import CosineSchedule, Diffusion, DiffusionSampler, DPMSolver, Level, NoiseSchedule
+from condgen.processes import CosineSchedule, Diffusion, DiffusionSampler, DPMSolver, Level, NoiseSchedule, nested
 from condgen.seeding import RowNoise, generator, run_seed
 from condgen.types import Batch, Condition, CondSpec, Encoded, Shape
 
@@ -30,8 +31,8 @@ class Denoiser(nn.Module):
         self.net = net
         self.encoder = encoder
 
-    def forward(self, x_t: Tensor, t: Tensor, cond: Condition, drop: Tensor | None = None) -> Tensor:
-        """Encode the raw condition, null where `drop` (N,) is true, and apply the net at times t (N,) in [0, 1000)."""
+    def forward(self, x_t: Tensor, t: Tensor, cond: Condition, drop: Drop = None) -> Tensor:
+        """Encode the raw condition, null where `drop` is true, and apply the net at times t (N,) in [0, 1000)."""
         encoded: Encoded = self.encoder(cond, drop)
         out: Tensor = self.net(x_t, t, encoded)
         return out
@@ -49,7 +50,8 @@ class DDPM(SingleLossModel):
         noise_schedule: Variances of those steps.
         prediction: What the net predicts.
         weighting: Weights of the squared error by noise level.
-        condition_dropout: Probability that a training image loses its condition, which guidance needs.
+        condition_dropout: Probability that a training image loses its condition, which guidance needs; of several, that
+            it loses all, and then for each that it is lost besides, which guidance by each needs.
         optimizer: Factory of the optimizer; null for fused Adam(1e-3).
         schedule: Factor of the learning rate as a function of images seen.
         ema_half_life: Half-life in images of the averaged net that samples; null to sample with the raw one.
@@ -99,13 +101,19 @@ class DDPM(SingleLossModel):
         if not isinstance(sampler, DiffusionSampler):
             raise ValueError(f"sampler must be one of condgen.processes, got {type(sampler).__name__}")
         self.process.levels(sampler.steps)
-        if sampler.guidance == 1:
-            return
-        if not any(self.denoiser.encoder.dims):
-            raise ValueError(f"guidance={sampler.guidance:g} needs a condition; this model has none and takes only 1")
-        if self.condition_dropout == 0:
+        self._check_guidance(sampler)
+
+    def _check_guidance(self, sampler: DiffusionSampler) -> None:
+        keys, named = self.denoiser.encoder.keys, sampler.guidance if isinstance(sampler.guidance, dict) else {}
+        unknown = next((key for key in named if key not in keys), None)
+        if unknown is not None:
+            raise ValueError(f"guidance names {unknown!r}; the model's conditions are {', '.join(keys) or 'none'}")
+        name, scale = next(((name, scale) for name, scale in sampler.named_scales.items() if scale != 1), ("", 1.0))
+        if scale != 1 and not any(self.denoiser.encoder.dims):
+            raise ValueError(f"{name}={scale:g} needs a condition; this model has none and takes only 1")
+        if scale != 1 and self.condition_dropout == 0:
             raise ValueError(
-                f"guidance={sampler.guidance:g} needs a model trained with condition_dropout > 0; this one takes only 1"
+                f"{name}={scale:g} needs a model trained with condition_dropout > 0; this one takes only 1"
             )
 
     @property
@@ -129,19 +137,18 @@ class DDPM(SingleLossModel):
     def denoise_under(self, cond: Condition, count: int) -> Callable[[Tensor, Level], Tensor]:
         """Return the guided estimate of x_0 under conditions of `count` images, encoded once for all steps."""
         denoiser, sampler = cast(Denoiser, self.sampling_net), self.sampler
-        encoded = denoiser.encoder(cond)
-        nothing = torch.ones(count, dtype=torch.bool, device=self.device)
-        null = denoiser.encoder(cond, nothing) if sampler.guidance != 1 else encoded
+        keys, lost = denoiser.encoder.keys, torch.ones(count, dtype=torch.bool, device=self.device)
 
-        def predict(x_t: Tensor, t: Tensor, scale: float) -> Tensor:
-            if scale in (0, 1):
-                out: Tensor = denoiser.net(x_t, t, encoded if scale else null)
-                return out
-            return guided(denoiser.net(x_t, t, encoded), denoiser.net(x_t, t, null), scale)
+        @cache
+        def encoded(kept: tuple[str, ...]) -> Encoded:
+            drop = {key: lost for key in keys if key not in kept}
+            return cast(Encoded, denoiser.encoder(cond, drop or None))
 
         def denoise(x_t: Tensor, level: Level) -> Tensor:
             t = torch.full((count,), self.time(level.t), device=x_t.device)
-            out = predict(x_t, t, sampler.guidance_at(level.t / self.process.num_steps))
+            terms = nested(sampler.scales_at(level.t / self.process.num_steps, keys))
+            estimates = [denoiser.net(x_t, t, encoded(term.kept)) for term in terms]
+            out = guided(estimates, [term.scale for term in terms[1:]])
             x_0 = self.prediction.x_0(out, x_t, level.alpha, level.sigma)
             return x_0.clamp(-1.0, 1.0) if sampler.clip else x_0
 
@@ -159,7 +166,7 @@ class DDPM(SingleLossModel):
         t, drop = self.draw_times(len(x_0)), self.draw_drops(len(x_0))
         noise = torch.randn(x_0.shape, generator=self._source("noise", self.device), device=self.device)
         x_t = self.process.q_sample(x_0, t, noise)
-        out = self.denoiser(x_t, self.time(1) * t.to(self.device), cond, drop.to(self.device))
+        out = self.denoiser(x_t, self.time(1) * t.to(self.device), cond, drop)
         target = self.prediction.target(x_0, noise, *self.process.scales(t, x_0))
         error = (out.float() - target).square().flatten(1).mean(dim=1)
         weights = self.weighting(self.prediction, self.process.snr(t)).to(error)
@@ -174,13 +181,23 @@ class DDPM(SingleLossModel):
         t: Tensor = (place * self.process.num_steps).long().clamp_(max=self.process.num_steps - 1)
         return t
 
-    def draw_drops(self, count: int) -> Tensor:
-        """Draw which images lose their condition, (N,) bool on the CPU."""
-        drops: Tensor = torch.rand(count, generator=self._source("drop")) < self.condition_dropout
-        return drops
+    def draw_drops(self, count: int) -> Drop:
+        """Draw which images lose their condition; of several conditions, all together, and each by itself besides."""
+        source, rate, parts = self._source("drop"), self.condition_dropout, separate(self.denoiser.encoder)
+        together = torch.rand(count, generator=source) < rate
+        if len(parts) < 2:
+            return together.to(self.device)
+        dropped = ((torch.rand(len(parts), count, generator=source) < rate) | together).to(self.device)
+        return {key: row for keys, row in zip(parts, dropped, strict=True) for key in keys}
 
     def _source(self, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
         return generator(run_seed(), self.global_rank, self.batches_seen, purpose, device=device)
+
+
+def separate(encoder: ConditionEncoder) -> list[tuple[str, ...]]:
+    """Return the keys of each encoder that is dropped by itself."""
+    parts = cast(Iterable[ConditionEncoder], encoder.encoders) if isinstance(encoder, Compose) else [encoder]
+    return [part.keys for part in parts if part.keys]
 
 
 def check_weights(weighting: Weighting, prediction: Prediction, process: Diffusion) -> None:

@@ -47,6 +47,25 @@ def require_output(
     Raises:
         ValueError: Saying what it takes, or gives.
     """
+    refuse_other(role, net, shapes_given(role, net, inputs, dims, image_shape), *gives)
+
+
+def require_judgement(net: nn.Module, dims: CondDims, image_shape: Shape) -> None:
+    """Refuse a net that is no discriminator: images -> logits, one for each image or one for each of its parts.
+
+    Raises:
+        ValueError: Saying what it takes, or gives.
+    """
+    role, feature_dim = "discriminator", require_width("discriminator", net, "feature_dim")
+    found = shapes_given(role, net, {"image": image_shape}, dims, image_shape)
+    parts = found[0][1:2] if isinstance(found[0], tuple) else ()
+    refuse_other(role, net, found, parts, (feature_dim,))
+
+
+def shapes_given(
+    role: str, net: nn.Module, inputs: dict[str, tuple[int, ...]], dims: CondDims, image_shape: Shape
+) -> list[tuple[int, ...] | str]:
+    """Apply a net to blank inputs; return the shapes that it gives, or the type of what is no tensor."""
     blanks = [torch.zeros(PROBES, *shape) for shape in inputs.values()]
     name, stated = type(net).__name__, ", ".join((*inputs, "condition"))
     try:
@@ -56,10 +75,16 @@ def require_output(
         reason = " ".join(str(error).split())[:160]
         raise ValueError(f"{role}: {name} cannot be applied to ({stated}): {reason}") from error
     parts = out if isinstance(out, tuple) else (out,)
-    found = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
+    return [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
+
+
+def refuse_other(role: str, net: nn.Module, found: Sequence[object], *gives: tuple[int, ...]) -> None:
+    """Refuse a net whose output has other shapes than its role's."""
     expected = [(PROBES, *shape) for shape in gives]
     if found != expected:
-        raise ValueError(f"{role}: {name} gives {listed(found)} for a batch of {PROBES}, not {listed(expected)}")
+        raise ValueError(
+            f"{role}: {type(net).__name__} gives {listed(found)} for a batch of {PROBES}, not {listed(expected)}"
+        )
 
 
 def blank_condition(dims: CondDims, image_shape: Shape) -> Encoded:

@@ -7,6 +7,7 @@ from condgen.nets.ema import EMA
 from condgen.nets.layers import Judgement, NetFactory
 from condgen.nets.mlp import MLPDiscriminator, MLPGenerator
 from condgen.nets.mlp_vae import MLPDecoder, MLPEncoder
+from condgen.nets.pix2pix import PatchDiscriminator, Pix2PixGenerator
 from condgen.nets.resnet_gan import ResNetDiscriminator, ResNetGenerator
 from condgen.nets.unet import UNet
 
@@ -23,6 +24,8 @@ __all__ = [
     "MLPEncoder",
     "MLPGenerator",
     "NetFactory",
+    "PatchDiscriminator",
+    "Pix2PixGenerator",
     "ResNetDiscriminator",
     "ResNetGenerator",
     "UNet",

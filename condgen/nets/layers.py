@@ -17,10 +17,19 @@ NetFactory = Callable[[Shape, CondDims], nn.Module]
 
 
 class Judgement(NamedTuple):
-    """What a discriminator net returns: realness logits (N,) and the features (N, F) they were made from."""
+    """What a discriminator net returns.
+
+    logits: (N,) realness of each image, or (N, P) of each of its P parts, whose mean is the image's.
+    features: (N, F) what they were made from; of the whole image.
+    """
 
     logits: Tensor
     features: Tensor
+
+    @property
+    def realness(self) -> Tensor:
+        """One number for each image, (N,)."""
+        return self.logits if self.logits.ndim == 1 else self.logits.mean(dim=1)
 
 
 def require_routes(net: nn.Module, dims: CondDims, *used: str) -> None:

@@ -91,7 +91,7 @@ class UNet(nn.Module):
         width: Channels at the highest resolution; divisible by 4.
         multipliers: Channels at each resolution in units of `width`; each is half of the resolution before.
         blocks: Residual blocks per resolution on the way down; one more on the way up.
-        attention: Heights of feature maps with self-attention.
+        attention: Heights of feature maps with self-attention; null for the lowest alone.
         cross_attention: Heights of those that attend to the condition's tokens; null for the same.
         patch: Fold patch x patch pixels into channels at the door, and back at the end, to compute at a lower
             resolution.
@@ -106,7 +106,7 @@ class UNet(nn.Module):
         width: int = 64,
         multipliers: Sequence[int] = (1, 2, 2),
         blocks: int = 2,
-        attention: Sequence[int] = (16, 8),
+        attention: Sequence[int] | None = (16, 8),
         cross_attention: Sequence[int] | None = None,
         patch: int = 1,
         dropout: float = 0.0,
@@ -115,6 +115,7 @@ class UNet(nn.Module):
         require_routes(self, dims, "vector", "tokens", "spatial")
         require_positive(width=width, multipliers=multipliers, blocks=blocks, patch=patch)
         sides = check_sides(shape, patch, len(multipliers))
+        attention = sides[-1:] if attention is None else attention
         check_heights("attention", attention, sides)
         crossed = crossed_heights(dims, attention, cross_attention, sides)
         if width % 4:

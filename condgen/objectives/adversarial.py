@@ -1,6 +1,6 @@
 """Losses of the two players, and penalties on the discriminator's gradient.
 
-Every loss is a mean over the batch; the discriminator's is the sum of its real and its fake part.
+Every loss is a mean over all logits; the discriminator's is the sum of its real and its fake part.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Critic = Callable[[Tensor], Tensor]
-"""Images (N, C, H, W) -> logits (N,), with the condition already given."""
+"""Images (N, C, H, W) -> one number each, (N,), with the condition already given."""
 
 
 class AdversarialLoss(ABC):
-    """A pair of losses on logits (N,)."""
+    """A pair of losses on logits, (N,) or (N, P) of P parts of each image."""
 
     @abstractmethod
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:

@@ -6,7 +6,9 @@ x_t = alpha x_0 + sigma noise throughout, with alpha^2 + sigma^2 = 1 and SNR = a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isfinite
 
 import torch
@@ -127,9 +129,17 @@ class MinSNR(Weighting):
         return snr.clamp(max=self.gamma) / prediction.error_ratio(snr)
 
 
-def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
-    """Return u + s (c - u), classifier-free guidance (Ho & Salimans 2022, Eq. 6 with s = 1 + w).
+def guided(estimates: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
+    """Return e_0 + s_1 (e_1 - e_0) + s_2 (e_2 - e_1) ..., classifier-free guidance (Brooks et al. 2023, Eq. 3).
 
-    It may be applied to any of the predictions: at one x_t they are affine in each other.
+    With an unconditional and a conditional estimate it is Eq. 6 of Ho & Salimans (2022), s = 1 + w. It may be applied
+    to any of the predictions: at one x_t they are affine in each other.
+
+    Args:
+        estimates: At least one.
+        scales: Those of all estimates but the first.
     """
-    return torch.lerp(unconditional, conditional, scale)
+    out = estimates[0]
+    for i, ((before, after), scale) in enumerate(zip(pairwise(estimates), scales, strict=True)):
+        out = out + scale * (after - before) if i else torch.lerp(before, after, scale)
+    return out

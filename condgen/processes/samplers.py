@@ -6,7 +6,7 @@ All take the same arguments; none knows of nets, conditions or what the net pred
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import exp, isfinite, sqrt
@@ -27,9 +27,11 @@ class DiffusionSampler(ABC):
     """Goes from x_T to x_0.
 
     Args:
-        steps: Evaluations of the net, twice as many with a guidance other than 0 and 1; at most those of the process.
+        steps: Steps, at most those of the process; each is one evaluation of the net, and one more for each different
+            scale of guidance above 1.
         guidance: Scale s of classifier-free guidance, eps_u + s (eps_c - eps_u), which is 1 + w of Ho & Salimans
-            (2022, Eq. 6): 1 for the conditional estimate, 0 for the unconditional one.
+            (2022, Eq. 6): 1 for the conditional estimate, 0 for the unconditional one. Of several conditions, each may
+            have its own (`nested`), such as {text: 3.0, source: 1.5}; those that are not named have 1.
         guidance_from: Time from which on a scale above 1 is applied, from 0 (clean) to 1 (noise); elsewhere it is 1.
         guidance_to: Time up to which it is applied. An interval costs less and leaves more variety (Kynkäänniemi et al.
             2024).
@@ -37,7 +39,7 @@ class DiffusionSampler(ABC):
     """
 
     steps: int = 50
-    guidance: float = 1.0
+    guidance: float | dict[str, float] = 1.0
     guidance_from: float = 0.0
     guidance_to: float = 1.0
     clip: bool = True
@@ -45,17 +47,28 @@ class DiffusionSampler(ABC):
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
-        if not (isfinite(self.guidance) and self.guidance >= 0):
-            raise ValueError(f"guidance must be a finite number >= 0, got {self.guidance}")
+        for name, scale in self.named_scales.items():
+            if not (isfinite(scale) and scale >= 0):
+                raise ValueError(f"{name} must be a finite number >= 0, got {scale}")
         if not 0 <= self.guidance_from < self.guidance_to <= 1:
             raise ValueError(
                 "guidance_from and guidance_to must be 0 <= from < to <= 1, "
                 f"got {self.guidance_from} and {self.guidance_to}"
             )
 
-    def guidance_at(self, time: float) -> float:
-        """Return the guidance scale at a time in [0, 1), the step's number as a share of all."""
-        return self.guidance if self.guidance_from <= time < self.guidance_to else min(self.guidance, 1.0)
+    @property
+    def named_scales(self) -> dict[str, float]:
+        """The scales that were given, each with its name for messages."""
+        if isinstance(self.guidance, dict):
+            return {f"guidance of {key}": scale for key, scale in self.guidance.items()}
+        return {"guidance": self.guidance}
+
+    def scales_at(self, time: float, keys: Sequence[str]) -> dict[str, float]:
+        """Return the guidance scale of each condition at a time in [0, 1), the step's number as a share of all."""
+        given = self.guidance
+        scales = {key: given.get(key, 1.0) if isinstance(given, dict) else given for key in keys}
+        inside = self.guidance_from <= time < self.guidance_to
+        return scales if inside else {key: min(scale, 1.0) for key, scale in scales.items()}
 
     def draft(self) -> DiffusionSampler:
         """Return a sampler that is fast rather than good: few steps, no guidance."""
