@@ -15,6 +15,10 @@ from condgen.nets.layers import append_map, require_positive, require_routes
 from condgen.types import CondDims, Encoded, Shape
 
 
+POSITION = 0.3
+"""Standard deviation of a learned position at first, about that of the features it is added to."""
+
+
 def time_embedding(t: Tensor, width: int) -> Tensor:
     """Embed times t (N,) in [0, 1000) as sines and cosines (N, width) (Vaswani et al. 2017, Sec. 3.5)."""
     half = width // 2
@@ -96,6 +100,8 @@ class UNet(nn.Module):
         patch: Fold patch x patch pixels into channels at the door, and back at the end, to compute at a lower
             resolution.
         dropout: Probability of dropping a feature inside a block.
+        position: Add a learned map to the features at the door, so that words and numbers can say where: convolutions
+            and attention see places by the image's edges alone.
     """
 
     def __init__(
@@ -110,6 +116,7 @@ class UNet(nn.Module):
         cross_attention: Sequence[int] | None = None,
         patch: int = 1,
         dropout: float = 0.0,
+        position: bool = False,
     ) -> None:
         super().__init__()
         require_routes(self, dims, "vector", "tokens", "spatial")
@@ -128,6 +135,9 @@ class UNet(nn.Module):
             nn.init.normal_(self.vector.weight)
         self.fold, self.unfold = nn.PixelUnshuffle(patch), nn.PixelShuffle(patch)
         self.stem = nn.Conv2d(channels + dims.spatial * patch**2, width, 3, padding=1)
+
+        size = shape[1] // patch, shape[2] // patch
+        self.position = nn.Parameter(torch.randn(1, width, *size) * POSITION) if position else None
 
         def stage(before: int, after: int, side: int) -> Stage:
             tokens = dims.tokens if side in crossed else 0
@@ -175,6 +185,8 @@ class UNet(nn.Module):
             embedding = embedding + self.vector(cond.vector)
         embedding = F.silu(embedding)
         h = self.stem(self.fold(append_map(x, cond)))
+        if self.position is not None:
+            h = h + self.position.to(h.dtype)
         skips = [h]
         for i, stages in enumerate(self.down):
             if i:
