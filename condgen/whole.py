@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,3 +77,13 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def sweep(folder: Path, age: float = 86400.0) -> None:
+    """Remove `.part` files and folders that killed processes left in a folder more than `age` seconds ago."""
+    for path in folder.glob(".*.part"):
+        try:
+            if time.time() - path.stat().st_mtime > age:
+                rmtree(path) if path.is_dir() else path.unlink()
+        except OSError:  # it is gone, or another's
+            pass

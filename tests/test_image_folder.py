@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -185,6 +186,15 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("CONDGEN_CACHE", str(tmp_path / "file"))
     with pytest.raises(OSError, match=r"cannot be written: .*CONDGEN_CACHE names another folder"):
         ImageFolder(str(root), 8).prepare_data()
+
+
+def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path: Path, own_cache: Path) -> None:
+    for name, age in ((".old.part", 90_000), (".new.part", 10)):
+        (own_cache / name).mkdir(parents=True)
+        (own_cache / name / "pixels.npy").write_bytes(b"x")
+        os.utime(own_cache / name, (time.time() - age,) * 2)
+    ImageFolder(str(as_folder(tmp_path / "set", pictures({"a": 20}))), 8).prepare_data()
+    assert [path.name for path in own_cache.iterdir() if path.suffix == ".part"] == [".new.part"]
 
 
 # ---------------------------------------------------------------------- damage

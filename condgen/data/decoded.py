@@ -26,7 +26,7 @@ from condgen.data.decode import DecodeError
 from condgen.data.reading import Reading
 from condgen.data.stores import Store
 from condgen.data.workers import in_workers, spare_cores
-from condgen.whole import whole_folder
+from condgen.whole import sweep, whole_folder
 
 BLOCK = 64
 GIB = 1 << 30
@@ -157,6 +157,7 @@ def checksum(array: Tensor) -> int:
 
 def make(pictures: Pictures, folder: Path, keep: bool, say: str | None) -> Decoded:
     """Read all pictures, in parallel, and put what they are into the cache, whole or not at all."""
+    sweep(folder.parent)
     shutil.rmtree(folder, ignore_errors=True)
     with whole_folder(folder) as new:
         array = new_array(new / PIXELS, (len(pictures.places), *pictures.reading.shape)) if keep else None

@@ -14,7 +14,6 @@ from condgen.nets.attention import CrossAttention, SelfAttention, num_groups, ze
 from condgen.nets.layers import append_map, require_positive, require_routes
 from condgen.types import CondDims, Encoded, Shape
 
-
 POSITION = 0.3
 """Standard deviation of a learned position at first, about that of the features it is added to."""
 
