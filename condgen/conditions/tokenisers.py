@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
-import warnings
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+log = logging.getLogger("condgen")
 PADDING, START, NULL, UNKNOWN = range(4)
 """Numbers of tokens that are no text: what fills up, what begins a caption, a dropped caption, an unknown word."""
 FIRST = 4
@@ -27,6 +29,12 @@ def to_captions(text: Tensor) -> list[bytes]:
     table = text.cpu().contiguous().numpy()
     captions: list[bytes] = table.view(f"S{table.shape[1]}")[:, 0].tolist()
     return captions
+
+
+@lru_cache(4096)
+def say_once(line: str) -> None:
+    """Warn, however many encoders read the same caption."""
+    log.warning(line)
 
 
 class Words:
@@ -60,9 +68,9 @@ class Words:
         words = split_words(text)
         for word in words:
             if word not in self.numbers:
-                warnings.warn(f"the data's captions do not have {word!r}, read as an unknown word", stacklevel=2)
+                say_once(f"the data's captions do not have {word!r}, read as an unknown word")
         if len(words) >= self.length:
-            warnings.warn(f"of {len(words)} words only the first {self.length - 1} are read: {text!r}", stacklevel=2)
+            say_once(f"of {len(words)} words only the first {self.length - 1} are read: {text!r}")
         row = np.full(self.length, PADDING, dtype=np.int64)
         numbers = [START, *(self.numbers.get(word, UNKNOWN) for word in words)][: self.length]
         row[: len(numbers)] = numbers

@@ -88,12 +88,24 @@ def interpolate(model: GenerativeModel, cond: Condition, noise: Tensor, frames: 
 
 @contextmanager
 def mixing(model: GenerativeModel, other: Condition, weight: float) -> Iterator[None]:
-    """Let a model's encoder mix every condition with another one, and its net see one image at a time."""
-    net, chunk = model.sampling_net, model.sample_chunk
-    encoder = net.encoder
+    """Let a model's encoders mix every condition with another one, and its nets see one image at a time."""
     there = {key: value.to(model.device) for key, value in other.items()}
+    encoders, chunk = list(encoders_of(model.sampling_net)), model.sample_chunk
     try:
-        net.encoder, model.sample_chunk = Between(encoder, there, weight), 1  # type: ignore[arg-type]
+        model.sample_chunk = 1
+        for owner, name, encoder in encoders:
+            setattr(owner, name, Between(encoder, there, weight))
         yield
     finally:
-        net.encoder, model.sample_chunk = encoder, chunk
+        model.sample_chunk = chunk
+        for owner, name, encoder in encoders:
+            setattr(owner, name, encoder)
+
+
+def encoders_of(net: nn.Module) -> Iterator[tuple[nn.Module, str, ConditionEncoder]]:
+    """Yield the condition encoders in a net, but not those inside of others, each with its owner and its name there."""
+    for name, child in net.named_children():
+        if isinstance(child, ConditionEncoder):
+            yield net, name, child
+        else:
+            yield from encoders_of(child)
