@@ -128,6 +128,7 @@ def test_guidance_is_u_plus_s_times_the_difference() -> None:
         (lambda: LinearSchedule(0.5, 0.1), "0 < start <= end < 1, got start=0.5 and end=0.1"),
         (lambda: CosineSchedule(0.0), "finite offset > 0, got 0.0"),
         (lambda: CosineSchedule(float("nan")), "finite offset > 0, got nan"),
+        (lambda: CosineSchedule(shift=-1.0), "finite shift > 0, got -1.0"),
         (lambda: LinearSchedule(float("nan"), 0.1), "0 < start <= end < 1, got start=nan"),
         (lambda: MinSNR(0.0), "finite gamma > 0, got 0.0"),
         (lambda: MinSNR(float("inf")), "finite gamma > 0, got inf"),
@@ -143,3 +144,19 @@ def test_steps_outside_the_schedule_are_refused() -> None:
     for t in (-1, 10):
         with pytest.raises(ValueError, match=r"t must be in \[0, 9\]"):
             process.q_sample(x, torch.tensor([t]), x)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0.25, 8.0), st.integers(2, 2000))
+def test_shifted_schedules_lose_the_image_step_by_step(shift: float, num_steps: int) -> None:
+    process = Diffusion(CosineSchedule(shift=shift), num_steps)
+    assert (process.alpha_bar.diff() < 0).all()
+    assert 0.0 < float(process.alpha_bar[-1]) < float(process.alpha_bar[0]) < 1.0
+
+
+def test_a_shift_divides_signal_over_noise_at_every_time() -> None:
+    t = torch.arange(1000)
+    plain, shifted = (Diffusion(CosineSchedule(shift=shift), 1000).snr(t).double() for shift in (1.0, 4.0))
+    ratio = (plain / shifted)[5:990]
+    assert ratio.sqrt().mean() == pytest.approx(4.0, rel=0.02)
+    assert ratio.sqrt().std() < 0.1

@@ -51,16 +51,21 @@ class CosineSchedule(NoiseSchedule):
 
     Args:
         offset: s of the paper; keeps beta from being tiny near t = 0.
+        shift: Factor by which the noise is larger, over the image, at every time (Hoogeboom et al. 2023, Eq. 4). Above 1
+            more of the steps decide where things are, which large images and small objects need.
     """
 
     offset: float = 0.008
+    shift: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (isfinite(self.offset) and self.offset > 0):
-            raise ValueError(f"CosineSchedule needs a finite offset > 0, got {self.offset}")
+        for name in ("offset", "shift"):
+            if not (isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"CosineSchedule needs a finite {name} > 0, got {getattr(self, name)}")
 
     def betas(self, num_steps: int) -> Tensor:
         """Return the variances."""
         time = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
         alpha_bar = ((time + self.offset) / (1 + self.offset) * pi / 2).cos().square()
+        alpha_bar = alpha_bar / (alpha_bar + self.shift**2 * (1 - alpha_bar))
         return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=LARGEST_BETA)
