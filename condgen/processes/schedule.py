@@ -51,7 +51,7 @@ class CosineSchedule(NoiseSchedule):
 
     Args:
         offset: s of the paper; keeps beta from being tiny near t = 0.
-        shift: Factor by which the noise is larger, over the image, at every time (Hoogeboom et al. 2023, Eq. 4). Above 1
+        shift: Factor by which the noise over the image is larger at every time (Hoogeboom et al. 2023, Eq. 4). Above 1
             more of the steps decide where things are, which large images and small objects need.
     """
 
