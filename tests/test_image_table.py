@@ -105,7 +105,8 @@ def texts(cond: dict[str, torch.Tensor]) -> list[str]:
 
 def test_captions_share_images_and_stay_in_one_split(table: Callable[..., ImageTable]) -> None:
     data = table(caption_rows(), caption="texts", max_length=6)
-    assert data.cond_spec == {"text": {"max_length": 6}}
+    words = sorted([*map(str, range(COUNT)), "ä", "b", "c"])
+    assert data.cond_spec == {"text": {"max_length": 6, "words": words, "max_words": 2}}
     assert len(data.listing.columns["image"].places.unique()) == COUNT
     splits = [data.images(split).all() for split in SPLITS]
     assert [len(rows) for rows in splits] == [96, 12, 12]

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from condgen.conditions import TextEncoder
-from condgen.conditions.tokenisers import NULL, PADDING, START, UNKNOWN, Bytes, Words, make_tokeniser, split_words
+from condgen.conditions.tokenisers import NULL, PADDING, START, UNKNOWN, Bytes, Words, make_tokeniser
 from condgen.data import Shapes
 from condgen.data.shapes import decode, encode
 from condgen.data.shapes.words import MAX_WORDS
+from condgen.words import split_words, vocabulary
 
 SPEC = {"text": {"max_length": 32, "words": ["a", "red", "blue", "dot", "plus-sign", ",", "grün"]}}
 
@@ -125,3 +126,9 @@ def test_bad_sizes_are_named() -> None:
         TextEncoder(SPEC, heads=5)
     with pytest.raises(ValueError, match="max_tokens must be at least 2, or null, got 1"):
         TextEncoder(SPEC, max_tokens=1)
+
+
+def test_a_vocabulary_is_what_occurs_more_than_once() -> None:
+    assert vocabulary(["A dog.", "a cat, a dog"]) == (["a", "dog"], 5)
+    assert vocabulary(["one two"]) == (["one", "two"], 2)
+    assert vocabulary(["a a b b b c c"], most=2)[0] == ["a", "b"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from functools import lru_cache
 from typing import Any
 
@@ -11,17 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from condgen.words import split_words
+
 log = logging.getLogger("condgen")
 PADDING, START, NULL, UNKNOWN = range(4)
 """Numbers of tokens that are no text: what fills up, what begins a caption, a dropped caption, an unknown word."""
 FIRST = 4
 MEMORY = 2**17
 """Captions whose tokens are kept."""
-
-
-def split_words(text: str) -> list[str]:
-    """Split a text into words, numbers and marks, in lower case; what a hyphen joins falls apart."""
-    return re.findall(r"[^\W_]+|[^\w\s]|_", text.lower())
 
 
 def to_captions(text: Tensor) -> list[bytes]:

@@ -20,6 +20,7 @@ from condgen.data.stores import Store
 from condgen.data.table_conditions import one_per_caption, read_attributes, read_each, read_label, to_bytes, word
 from condgen.data.table_rows import Table, read_table
 from condgen.types import Condition, CondSpec
+from condgen.words import vocabulary
 
 
 class ImageTable(StoredDataModule):
@@ -129,8 +130,10 @@ class ImageTable(StoredDataModule):
             low, high = values.amin(0).tolist(), values.amax(0).tolist()
             spec["attributes"] = {"names": list(self.attributes), "low": low, "high": high}
         if self.caption is not None:
-            cond["text"] = to_bytes(self.rows.columns[self.caption], self.max_length, str(self.table))
-            spec["text"] = {"max_length": self.max_length}
+            texts = self.rows.columns[self.caption]
+            cond["text"] = to_bytes(texts, self.max_length, str(self.table))
+            words, longest = vocabulary(texts)
+            spec["text"] = {"max_length": self.max_length, "words": words, "max_words": longest}
         if self.source is not None:
             spec["source"] = {"channels": self.reading.channels, "paired": True}
         if self.mask is not None:
