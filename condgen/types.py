@@ -27,8 +27,9 @@ Data sets keep pictures and masks as uint8; they change with the image's pixels 
 CondSpec = dict[str, dict[str, Any]]
 """What a data set offers, by condition, in plain values:
 
-label: {"names": ["zero", "one"]};  attributes: {"names": [...], "low": [...], "high": [...]};
-text: {"max_length": 64}, in bytes, and {"words": ["a", "red", ...], "max_words": 16} too where all words of captions
+label: {"names": ["zero", "one"]};  attributes: {"names": [...], "low": [...], "high": [...]}, and too {"flags": [...]},
+those that are 0 or 1, and {"groups": {"colour": {"red": "red"}}}, by the words for their flags, of which one is 1;
+text: {"max_length": 64}, in bytes, and {"words": ["a", "red", ...], "max_words": 16} too where the words of captions
 are known, and how many words and marks one has at most;
 source, low_res, style: {"channels": 3}, and source {"paired": True} too, and low_res {"factor": 4}, by which its sides
 are shorter than the image's;  mask: {"num_classes": 12};  known: {}.
