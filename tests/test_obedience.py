@@ -135,6 +135,7 @@ def test_samples_are_asked_for_what_real_images_show(make_trainer: Callable[...,
 class Echo:
     """Stands for a model that shows what it is asked for."""
 
+    sample_chunk = 4
     condition_keys = ("source",)
     cond_spec = {"source": {"channels": 3}, "label": {"names": ["a"]}}  # noqa: RUF012
 

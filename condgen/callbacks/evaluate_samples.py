@@ -129,6 +129,8 @@ class EvaluateSamples(L.Callback):
         found: Evaluation,
         seconds: float,
     ) -> None:
+        for judge in self._judges:
+            found.scores.update(judge.further(samples, split))
         floors = [judge.floors(split, self.n_samples) for judge in self._judges] if self.floor else []
         shared = shared_protocol(trainer, model, split)
         protocol = shared | {

@@ -29,6 +29,10 @@ class Judge(ABC):
     def score(self, samples: Samples, split: Split, *, fitting: bool) -> Evaluation:
         """Score samples against a split; while fitting, only what is cheap."""
 
+    def further(self, samples: Samples, split: Split) -> dict[str, Score]:
+        """Return scores that take minutes, which the protocol's seconds do not count."""
+        return {}
+
     @abstractmethod
     def floors(self, split: Split, n: int) -> Floors:
         """Return what n random training images in place of the samples get."""
@@ -44,7 +48,7 @@ class FeatureJudge(Judge):
     Args:
         evaluator: Has the extractor and the metrics.
         trainer: Has the data.
-        cas: Train the extractor's net on the samples too, but not while fitting.
+        cas: Train the extractor's net on the samples too.
     """
 
     def __init__(self, evaluator: Evaluator, trainer: L.Trainer, cas: bool) -> None:
@@ -58,9 +62,11 @@ class FeatureJudge(Judge):
         fake = real.extract(samples.pixels, samples.cond)
         train = None if fitting else real.features("train")
         found = self.evaluator.score(real.features(split), fake, train=train, intervals=not fitting)
-        if self.cas and not fitting:
-            found.scores["cas"] = self._train_on(split, samples.pixels, samples.cond)
         return found._replace(warnings=[*real.warnings, *found.warnings])
+
+    def further(self, samples: Samples, split: Split) -> dict[str, Score]:
+        """Return the classification accuracy score, where it is asked for."""
+        return {"cas": self._train_on(split, samples.pixels, samples.cond)} if self.cas else {}
 
     def _train_on(self, split: Split, pixels: Tensor, cond: Condition) -> Score:
         """Return the classification accuracy score of all processes' uint8 images."""
@@ -115,20 +121,22 @@ class ObedienceJudge(Judge):
         """Measure each sample once for each metric."""
         found = Evaluation({}, {}, [])
         for metric in self.metrics:
-            values, bounds = self._measure(metric, samples.pixels, samples.cond, samples.target)
+            values = self._measure(metric, samples.pixels, samples.cond, samples.target)
+            bounds = {} if fitting else metric.intervals()
             for name, value in values.items():
-                ends = [float(end) for end in bounds.get(name, ())] if not fitting else []
+                ends = [float(end) for end in bounds.get(name, ())]
                 found.scores[name] = Score(float(value), metric.better[name], *ends)
         return found
 
-    def _measure(self, metric: Obedience, pixels: Tensor, cond: Condition, target: Tensor | None) -> Any:
+    def _measure(self, metric: Obedience, pixels: Tensor, cond: Condition, target: Tensor | None) -> dict[str, Tensor]:
         missing = next((key for key in metric.keys if key not in cond), None)
         if missing is not None:
             asked = ", ".join(cond) or "nothing"
             raise ValueError(f"{type(metric).__name__} compares with {missing!r}; samples are asked for {asked}")
         metric.reset()
         metric.update(pixels, cond, target)
-        return metric.compute(), metric.intervals()
+        values: dict[str, Tensor] = metric.compute()
+        return values
 
     def floors(self, split: Split, n: int) -> Floors:
         """Measure training images beside their own conditions, where that says something."""
@@ -136,7 +144,7 @@ class ObedienceJudge(Judge):
         out: Floors = {}
         for metric in self.metrics:
             if not metric.needs_target:
-                values, _ = self._measure(metric, images.pixels, images.cond, None)
+                values = self._measure(metric, images.pixels, images.cond, None)
                 out |= {name: {"mean": float(value), "sd": 0.0, "draws": 1} for name, value in values.items()}
         return out
 

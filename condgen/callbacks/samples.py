@@ -17,7 +17,7 @@ from condgen.seeding import generator, share
 from condgen.types import Condition
 
 BLOCK = 512
-"""Samples whose pictures are held as float32 at a time."""
+"""Samples whose pictures are held as float32 at a time: so many, but whole chunks of the model's, and at least one."""
 
 
 class Samples(NamedTuple):
@@ -69,8 +69,8 @@ def ask(model: GenerativeModel, index: Tensor, images: Callable[[], Images]) -> 
 def draw(model: GenerativeModel, cond: Condition, seeds: Tensor) -> Tensor:
     """Sample uint8 images (N, C, H, W) for stored conditions, of which the model gets those that it knows."""
     known = {key: value for key, value in cond.items() if key in model.cond_spec}
-    parts = []
-    for rows in torch.arange(len(seeds)).split(BLOCK):
+    parts, chunk = [], model.sample_chunk
+    for rows in torch.arange(len(seeds)).split(max(1, BLOCK // chunk) * chunk):
         part = conditions_to_model({key: value[rows] for key, value in known.items()})
         parts.append(to_uint8(model.sample(part, seeds=seeds[rows])))
     return torch.cat(parts)

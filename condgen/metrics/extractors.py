@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +20,7 @@ from condgen.checks import check_shape
 from condgen.nets import ConvClassifier
 from condgen.pixels import to_model_range
 from condgen.types import Shape
+from condgen.whole import whole_file
 
 WEIGHTS = Path(__file__).parent / "weights"
 DIGIT_NAMES = [str(digit) for digit in range(10)]
@@ -153,16 +153,8 @@ def save_classifier(net: ConvClassifier, path: Path, card: dict[str, Any]) -> No
     """
     tensors = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
     content = save_tensors(tensors, metadata={"condgen": json.dumps(card, sort_keys=True)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def misfit(error: Exception) -> str:

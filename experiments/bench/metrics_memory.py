@@ -1,11 +1,12 @@
 """Peak memory and processor time of every metric on 2 x 50,000 x 2,048 features, all images of both sides compared.
 
-python experiments/bench/metrics_memory.py
+python experiments/bench/metrics_memory.py [PRDC ...]      # some of them alone, each process having a peak of its own
 """
 
 from __future__ import annotations
 
 import resource
+import sys
 import time
 
 import torch
@@ -38,7 +39,8 @@ def main() -> None:
         IntraClassFrechetDistance(),
         PRDC(),
     ]
-    for metric in metrics:
+    wanted = sys.argv[1:]
+    for metric in [metric for metric in metrics if not wanted or type(metric).__name__ in wanted]:
         start = time.process_time()
         metric.update(real, label, real=True)
         metric.update(fake, label, real=False)
