@@ -85,6 +85,8 @@ def test_what_is_wrong_with_jpegs_is_said_in_one_line(tmp_path: Path) -> None:
     cut = write_zip(tmp_path / "cut.zip", good | {"train/cat/0001.jpg": good["train/cat/0001.jpg"][:-300]})
     expected = f"1 of 40 images of {cut} are damaged: train/cat/0001.jpg in {cut}: damaged: Truncated File Read"
     assert error(ValueError, cut).startswith(f"{expected}; on_error skip leaves them out")
+    skipped = CIFAR10JPEG(root=cut, on_error="skip")
+    assert sum(len(skipped.images(split)) for split in ("train", "validation", "test")) == 39
     png = write_folder(tmp_path / "png", good | {"train/dog/0000.jpg": b"\x89PNG"})
     assert f"{png}/train/dog/0000.jpg: not an image file" in error(ValueError, png)
     few = write_zip(tmp_path / "few.zip", {k: v for k, v in good.items() if k != "train/frog/0001.jpg"})

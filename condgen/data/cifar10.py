@@ -10,6 +10,7 @@ from condgen.data.augment import Augmentation
 from condgen.data.base import Split, stratified_parts
 from condgen.data.cifar import PublishedCIFAR
 from condgen.data.image_folder import ImageFolder
+from condgen.data.stored import OnError
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -38,6 +39,7 @@ class CIFAR10JPEG(ImageFolder):
         batch_size: Images per training step and process.
         eval_batch_size: Images per evaluation step and process.
         augment: Changes training batches.
+        on_error: What to do if files are damaged: `fail` names them, `skip` leaves them out.
     """
 
     sizes: tuple[int, ...] = (45_000, 5_000, 10_000)
@@ -48,8 +50,17 @@ class CIFAR10JPEG(ImageFolder):
         batch_size: int = 64,
         eval_batch_size: int = 500,
         augment: Augmentation | None = None,
+        on_error: OnError = "fail",
     ) -> None:
-        super().__init__(root, 32, list(NAMES), batch_size=batch_size, eval_batch_size=eval_batch_size, augment=augment)
+        super().__init__(
+            root,
+            32,
+            list(NAMES),
+            on_error=on_error,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            augment=augment,
+        )
 
     def splits(self, given: dict[Split, Tensor], label: Tensor) -> dict[Split, Tensor]:
         """Return the published test images, and the fixed parts of the training images."""
