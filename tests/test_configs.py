@@ -15,7 +15,7 @@ from condgen.cli.includes import with_includes
 CONFIGS = REPO / "configs"
 TWO_BATCHES = ["--trainer.max_steps", "2", "--trainer.val_check_interval", "2", "--trainer.limit_val_batches", "1",
                "--evaluation.n_samples", "80", "--evaluation.subset_size", "60"]  # fmt: skip
-OTHERS = ("classifier", "pix2pix")  # the second is tried in test_pix2pix.py, on pairs
+OTHERS = ("classifier", "segmenter", "pix2pix")  # the last is tried in test_pix2pix.py, on pairs
 GENERATIVE = sorted(p for p in CONFIGS.glob("model/*.yaml") if p.stem not in OTHERS)
 
 CONDITIONS = sorted(
@@ -51,6 +51,16 @@ def test_the_classifier_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     args = ["-c", "trainer/default.yaml", "-c", "data/digits.yaml", "-c", "model/classifier.yaml"]
     assert main(["fit", *args, *TWO_BATCHES, "--trainer.accelerator", "cpu"]) == 0
     assert (only_run(tmp_path) / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_the_segmenter_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    args = ["-c", "model/segmenter.yaml", "--data.conditions", "[mask]", "--trainer.val_check_interval", "1"]
+    assert main(["fit", *SMALL_SHAPES, *args]) == 0
+    run = only_run(tmp_path)
+    assert (run / "segmenter.safetensors").is_file()
+    assert "val/mean_iou" in (run / "metrics.csv").read_text()
+    assert main(["test", "-c", str(run), "--ckpt_path", str(run), "--runs", "tests"]) == 0
 
 
 @pytest.mark.parametrize("path", CONDITIONS, ids=lambda p: p.stem)

@@ -15,7 +15,7 @@ from conftest import same_weights
 from local_server import Answer, local_server
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from condgen.callbacks import ExportClassifier
+from condgen.callbacks import ExportRecogniser
 from condgen.data import Digits, ImageSet
 from condgen.data.base import Split
 from condgen.metrics import (
@@ -24,8 +24,8 @@ from condgen.metrics import (
     Evaluator,
     InceptionExtractor,
 )
-from condgen.metrics.extractors import save_classifier
 from condgen.metrics.inception import CANONICAL_SHA256, find_weights
+from condgen.metrics.saved_net import save_net
 from condgen.models import Classifier
 from condgen.nets import ConvClassifier
 
@@ -158,7 +158,7 @@ def test_fit_leaves_a_classifier_that_judges(make_trainer: Callable[..., L.Train
     data = Digits()
     model = Classifier(data.image_shape, data.cond_spec)
     trainer = make_trainer(
-        max_steps=150, callbacks=[ExportClassifier()], limit_val_batches=1.0, val_check_interval=20,
+        max_steps=150, callbacks=[ExportRecogniser()], limit_val_batches=1.0, val_check_interval=20,
         check_val_every_n_epoch=None
     )  # fmt: skip
     trainer.fit(model, data)
@@ -188,27 +188,28 @@ def test_a_split_that_cannot_be_read_costs_no_weights(
             return super().load(split)
 
     data = NoTest()
-    make_trainer(max_steps=1, callbacks=[ExportClassifier()]).fit(Classifier(data.image_shape, data.cond_spec), data)
+    make_trainer(max_steps=1, callbacks=[ExportRecogniser()]).fit(Classifier(data.image_shape, data.cond_spec), data)
     card = ClassifierExtractor(str(tmp_path / "classifier.safetensors")).card
     assert card["test_accuracy"] is None
     assert 0 <= card["validation_accuracy"] <= 1
-    assert "warning: no test accuracy: no test images" in capsys.readouterr().out
+    assert "warning: no test scores: no test images" in capsys.readouterr().out
 
 
 def test_a_classifier_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net, path = ConvClassifier((1, 8, 8), 2), tmp_path / "new" / "x.safetensors"
-    card = {"name": "x", "image_shape": net.shape, "num_classes": 2, "net": net.settings}
-    save_classifier(net, path, card)
+    card = {"name": "x"}
+    save_net(net, path, card)
     before = path.read_bytes()
 
     other = ConvClassifier((1, 8, 8), 2)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", no_space)
         with pytest.raises(OSError, match="No space left"):
-            save_classifier(other, path, card)
+            save_net(other, path, card)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     assert path.read_bytes() == before
-    save_classifier(net, path, card | {"num_classes": 3})
+    net.num_classes = 3
+    save_net(net, path, card)
     with pytest.raises(ValueError, match=r"size mismatch for head.weight: .*\[2, 128\].*\[3, 128\]") as error:
         ClassifierExtractor(str(path))
     assert "\n" not in str(error.value)

@@ -4,7 +4,7 @@ from condgen.callbacks.checkpoint import Checkpoint
 from condgen.callbacks.collapse_watch import CollapseWatch
 from condgen.callbacks.evaluate_likelihood import EvaluateLikelihood
 from condgen.callbacks.evaluate_samples import EvaluateSamples
-from condgen.callbacks.export_classifier import ExportClassifier
+from condgen.callbacks.export_recogniser import ExportRecogniser
 from condgen.callbacks.predictions import WritePredictions
 from condgen.callbacks.progress import RunProgress
 from condgen.callbacks.run_folder import run_folder
@@ -16,7 +16,7 @@ __all__ = [
     "CollapseWatch",
     "EvaluateLikelihood",
     "EvaluateSamples",
-    "ExportClassifier",
+    "ExportRecogniser",
     "RunProgress",
     "SampleGrid",
     "TrainingTime",

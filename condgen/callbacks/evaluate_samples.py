@@ -26,7 +26,7 @@ class EvaluateSamples(L.Callback):
 
     Classes are asked for uniformly; other conditions are those of the split's images, in a fixed random order. Sample i
     has seed `first_seed + i`. `validate` and `test` add a 95% interval to each score, and its floor: the same score of
-    random training images in place of the samples.
+    random real images in place of the samples, of the training split for scores of features, else of the split.
 
     Args:
         extractor: Turns uint8 images into features; null for no scores of features.
@@ -35,7 +35,7 @@ class EvaluateSamples(L.Callback):
         subset_size: Images per draw of precision, recall, density and coverage; null for as many as are real.
         first_seed: Seed of the first sample.
         raw: In `validate` and `test`, sample with the raw weights though there are averaged ones.
-        floor: In `validate` and `test`, score training images too.
+        floor: In `validate` and `test`, score real images too.
         cas: In `validate` and `test`, train the extractor's net from scratch on the samples and report its accuracy on
             the split (Ravuri & Vinyals 2019), with an interval for the draw of the split. Takes minutes, in the first
             process.

@@ -1,4 +1,4 @@
-"""What judges samples: each judge gives scores, what training images would get, and its part of the protocol."""
+"""What judges samples: each judge gives scores, what real images would get, and its part of the protocol."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Judge(ABC):
 
     @abstractmethod
     def floors(self, split: Split, n: int) -> Floors:
-        """Return what n random training images in place of the samples get."""
+        """Return what n random real images in place of the samples get."""
 
     @abstractmethod
     def protocol(self, split: Split) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class FeatureJudge(Judge):
             return floors
 
         def measure() -> Floors:
-            images = random_images(real.data, n, real.trainer)
+            images = random_images(real.data, "train", n, real.trainer)
             trained_on = self._train_on(split, images.pixels.to(real.device), images.cond)
             return {"cas": {"mean": trained_on.value, "sd": 0.0, "draws": 1}}
 
@@ -113,7 +113,7 @@ class ObedienceJudge(Judge):
     """
 
     def __init__(self, metrics: Sequence[Obedience], trainer: L.Trainer) -> None:
-        self.metrics = metrics
+        self.metrics = [metric.to(trainer.strategy.root_device) for metric in metrics]
         self.trainer = trainer
         self.data = data_of(trainer)
 
@@ -139,8 +139,8 @@ class ObedienceJudge(Judge):
         return values
 
     def floors(self, split: Split, n: int) -> Floors:
-        """Measure training images beside their own conditions, where that says something."""
-        images = random_images(self.data, n, self.trainer)
+        """Measure real images of the split beside their own conditions, where that says something."""
+        images = random_images(self.data, split, n, self.trainer)
         out: Floors = {}
         for metric in self.metrics:
             if not metric.needs_target:
@@ -155,8 +155,8 @@ class ObedienceJudge(Judge):
         return {"obedience": names, "quantisation": "uint8", **settings}
 
 
-def random_images(data: ImageDataModule, n: int, trainer: L.Trainer) -> ImageSet:
-    """Return this process's share of n random training images."""
-    train = data.images("train")
-    chosen = torch.randperm(len(train), generator=generator("floor", 0))[:n]
-    return train.take(chosen[share(len(chosen), trainer.global_rank, trainer.world_size)])
+def random_images(data: ImageDataModule, split: Split, n: int, trainer: L.Trainer) -> ImageSet:
+    """Return this process's share of n random images of a split."""
+    images = data.images(split)
+    chosen = torch.randperm(len(images), generator=generator("floor", 0))[:n]
+    return images.take(chosen[share(len(chosen), trainer.global_rank, trainer.world_size)])

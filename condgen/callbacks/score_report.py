@@ -18,10 +18,10 @@ from condgen.seeding import run_seed
 
 
 def score_table(rows: dict[str, Any], title: str) -> Table:
-    """Lay rows out: values, and intervals, values of training images and units where there are any."""
+    """Lay rows out: values, and intervals, values of real images and units where there are any."""
     cells = {
         "95% interval": {name: f"{row['low']:.4f} to {row['high']:.4f}" for name, row in rows.items() if "low" in row},
-        "training images": {name: plus_minus(row["floor"]) for name, row in rows.items() if "floor" in row},
+        "real images": {name: plus_minus(row["floor"]) for name, row in rows.items() if "floor" in row},
         "unit": {name: row["unit"] for name, row in rows.items() if "unit" in row},
     }
     shown = {heading: column for heading, column in cells.items() if column}

@@ -28,7 +28,7 @@ from condgen.callbacks import (
     CollapseWatch,
     EvaluateLikelihood,
     EvaluateSamples,
-    ExportClassifier,
+    ExportRecogniser,
     RunProgress,
     SampleGrid,
     TrainingTime,
@@ -129,7 +129,7 @@ class CLI(LightningCLI):
         if config.get("enable_checkpointing") is False:
             callbacks = [c for c in callbacks if not isinstance(c, Checkpoint)]
         check_monitor(self.model, callbacks)
-        beside = [ExportClassifier(), WritePredictions()]
+        beside = [ExportRecogniser(), WritePredictions()]
         trainer: L.Trainer = super()._instantiate_trainer(config, [TrainingTime(), *callbacks, *beside])
         return trainer
 

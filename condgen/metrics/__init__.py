@@ -17,6 +17,7 @@ from condgen.metrics.module_extractor import ModuleExtractor
 from condgen.metrics.obedience import Obedience
 from condgen.metrics.paired import EdgeAgreement, PairedError
 from condgen.metrics.reconstruction import ReconstructionError
+from condgen.metrics.segmented import PerceptualDistance, SegmentedMask
 from condgen.metrics.shapes_obedience import ShapesFacts, ShapesMask
 
 __all__ = [
@@ -42,8 +43,10 @@ __all__ = [
     "ModuleExtractor",
     "Obedience",
     "PairedError",
+    "PerceptualDistance",
     "ReconstructionError",
     "Score",
+    "SegmentedMask",
     "ShapesFacts",
     "ShapesMask",
     "classification_accuracy_score",

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from condgen.checks import check_shape
+from condgen.metrics.saved_net import read_net
 from condgen.nets import ConvClassifier
 from condgen.pixels import to_model_range
 from condgen.types import Shape
-from condgen.whole import whole_file
 
 WEIGHTS = Path(__file__).parent / "weights"
 DIGIT_NAMES = [str(digit) for digit in range(10)]
@@ -85,7 +80,7 @@ class ClassifierExtractor(Extractor):
     """A `ConvClassifier` trained on real data, read from a safetensors file.
 
     Args:
-        path: The file, as `save_classifier` writes it.
+        path: The file, as `save_net` writes it.
 
     Raises:
         ValueError: If the file is missing or holds no classifier.
@@ -95,23 +90,13 @@ class ClassifierExtractor(Extractor):
 
     def __init__(self, path: str) -> None:
         super().__init__()
-        try:
-            content = Path(path).read_bytes()
-            with safe_open(path, framework="pt") as file:
-                self.card = json.loads((file.metadata() or {})["condgen"])
-            net = ConvClassifier(tuple(self.card["image_shape"]), self.card["num_classes"], **self.card["net"])
-            net.load_state_dict(load_tensors(content))
-        except (OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
-            raise ValueError(f"{path} is not a classifier saved by condgen: {misfit(error)}") from error
-        except Exception as error:  # safetensors raises its own type, not exported
-            raise ValueError(f"{path} is not a safetensors file: {error}") from error
+        net, self.card, self.sha256 = read_net(path, ConvClassifier, "classifier")
         self.name = self.card["name"]
-        self.sha256 = sha256(content).hexdigest()
-        self.num_classes = self.card["num_classes"]
+        self.num_classes = net.num_classes
         self.class_names = self.card.get("classes", self.class_names)
         self.feature_dim, self.image_shape = net.feature_dim, net.shape
-        self.new_net = partial(ConvClassifier, **self.card["net"])
-        self.net = net.requires_grad_(False).eval()
+        self.new_net = partial(ConvClassifier, **net.settings)
+        self.net = net
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
@@ -141,26 +126,3 @@ class MNISTExtractor(ClassifierExtractor):
 
     def __init__(self) -> None:
         super().__init__(str(WEIGHTS / "mnist.safetensors"))
-
-
-def save_classifier(net: ConvClassifier, path: Path, card: dict[str, Any]) -> None:
-    """Write a classifier for `ClassifierExtractor`, whole or not at all.
-
-    Args:
-        net: The classifier.
-        path: The file; its folder is made if needed.
-        card: `name`, `image_shape`, `num_classes`, the net's arguments as `net`, and `classes`, their names, if known.
-    """
-    tensors = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
-    content = save_tensors(tensors, metadata={"condgen": json.dumps(card, sort_keys=True)})
-    with whole_file(path) as file:
-        file.write(content)
-
-
-def misfit(error: Exception) -> str:
-    """Say in one line why weights do not fit a net: the first missing or unexpected key, or the first wrong size."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    if len(lines) < 2 or "loading state_dict" not in lines[0]:
-        return lines[0] if lines else type(error).__name__
-    first, *others = lines[1].split('", "')
-    return f'{first}" and {len(others)} more' if others else first

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from condgen.checks import describe
 from condgen.download import download
-from condgen.metrics.extractors import Extractor, misfit
+from condgen.metrics.extractors import Extractor
+from condgen.metrics.saved_net import misfit
 from condgen.metrics.weights_file import check_weights
 
 CANONICAL_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"

@@ -11,6 +11,7 @@ HALVES = 20
 T_19 = 2.093
 """97.5% point of Student's t with HALVES - 1 degrees of freedom."""
 Z = 1.960
+RESAMPLES = 2000
 
 
 def everyone(samples: Tensor) -> Tensor:
@@ -62,3 +63,13 @@ def wilson_interval(hits: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
     margin = Z / (1 + Z**2 / n) * (share * (1 - share) / n + Z**2 / (4 * n**2)).sqrt()
     return centre - margin, centre + margin
+
+
+def bootstrap_sums(rows: Tensor) -> Tensor:
+    """Return the sums (R, S) of 2,000 bootstrap resamples of rows (M, S) float64: M of them drawn with replacement.
+
+    The draws are the same for any rows of one number, so that differences of two sets' scores are those of pairs.
+    """
+    source, count = generator("bootstrap", len(rows)), len(rows)
+    draws = (torch.randint(count, (count,), generator=source) for _ in range(RESAMPLES))
+    return torch.stack([draw.bincount(minlength=count).to(rows) @ rows for draw in draws])

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from condgen.checks import check_shape, describe
-from condgen.metrics.extractors import Extractor, misfit
+from condgen.metrics.extractors import Extractor
+from condgen.metrics.saved_net import misfit
 from condgen.pixels import to_model_range
 from condgen.seeding import generator
 from condgen.types import Shape

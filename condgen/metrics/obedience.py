@@ -11,7 +11,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from condgen.checks import describe
-from condgen.metrics.intervals import jackknife_interval, random_halves
+from condgen.metrics.intervals import bootstrap_sums
 from condgen.types import Condition
 
 LEAST = 4
@@ -22,17 +22,15 @@ class Obedience(Metric, ABC):
     """Looks at samples one by one: each gives a row of numbers, and scores are made of the rows' sums.
 
     So an accuracy is hits over cases, an IoU is common over joint pixels of all samples, and a mean is a sum over a
-    count. Intervals are the delete-half jackknife's, from random halves of the samples (Shao & Wu 1989).
+    count. Intervals are the bootstrap's, from resamples of the samples (Efron 1979).
 
     Attributes:
         better: Whether `higher` or `lower` is better, by score.
-        limits: Ends of the range of scores that have one.
         keys: The conditions that it compares with.
         needs_target: Whether it compares with the image that belongs to the condition.
     """
 
     better: ClassVar[dict[str, str]]
-    limits: ClassVar[dict[str, tuple[float, float]]] = {}
     keys: ClassVar[tuple[str, ...]] = ()
     needs_target: ClassVar[bool] = False
     full_state_update = False
@@ -77,14 +75,18 @@ class Obedience(Metric, ABC):
         return {name: value[0] for name, value in self.scores(self.seen.sum(dim=0, keepdim=True)).items()}
 
     def intervals(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return the 95% interval of each score; none of fewer than four samples."""
+        """Return the 95% interval of each score, between quantiles of resamples; none of fewer than four samples."""
+        ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
+        return {name: tuple(value.cpu().quantile(ends)) for name, value in self.resampled().items()}
+
+    def resampled(self) -> dict[str, Tensor]:
+        """Return the scores (R,) of bootstrap resamples of what `compute` saw; none of fewer than four samples.
+
+        Two metrics that saw equally many samples draw alike: row r of both is of the same choice of samples.
+        """
         if self.seen is None:
             raise RuntimeError(f"{type(self).__name__}.compute must be called first")
-        if len(self.seen) < LEAST:
-            return {}
-        member = random_halves(self.seen, None)
-        value, halves = self.scores(self.seen.sum(dim=0, keepdim=True)), self.scores(member.double().T @ self.seen)
-        return {n: jackknife_interval(v[0], halves[n], member, self.limits.get(n)) for n, v in value.items()}
+        return self.scores(bootstrap_sums(self.seen)) if len(self.seen) >= LEAST else {}
 
     def reset(self) -> None:
         """Forget all samples."""

@@ -23,7 +23,6 @@ class PairedError(Obedience):
     """
 
     better: ClassVar[dict[str, str]] = {"psnr": "higher", "ssim": "higher", "l1": "lower"}
-    limits: ClassVar[dict[str, tuple[float, float]]] = {"ssim": (-1.0, 1.0), "l1": (0.0, 255.0)}
     needs_target = True
 
     def measure(self, image: Tensor, cond: Condition, target: Tensor | None) -> Tensor:
@@ -53,7 +52,6 @@ class EdgeAgreement(Obedience):
     """
 
     better: ClassVar[dict[str, str]] = {"edge_f1": "higher"}
-    limits: ClassVar[dict[str, tuple[float, float]]] = {"edge_f1": (0.0, 1.0)}
     keys: ClassVar[tuple[str, ...]] = ("source",)
 
     def __init__(self, threshold: float = 32.0, tolerance: int = 1) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from condgen.data.shapes import SHAPES, asked, measure, obeyed_names, obeyed_numbers
+from condgen.masks import common_and_joint, mean_iou
 from condgen.metrics.obedience import Obedience, ratio
 from condgen.types import Condition
 
@@ -24,7 +25,6 @@ class ShapesFacts(Obedience):
 
     names = ("shape", "colour", "size_name", "place", "count", "all_facts", "size", "position")
     better = dict.fromkeys(names, "higher")
-    limits = dict.fromkeys(names, (0.0, 1.0))
 
     def __init__(self, n_objects: int = 1) -> None:
         super().__init__()
@@ -65,7 +65,6 @@ class ShapesMask(Obedience):
     """Mean intersection over union of the mask asked for and that measured from each sample, over its classes."""
 
     better: ClassVar[dict[str, str]] = {"mask_iou": "higher"}
-    limits: ClassVar[dict[str, tuple[float, float]]] = {"mask_iou": (0.0, 1.0)}
     keys: ClassVar[tuple[str, ...]] = ("mask",)
     num_classes = len(SHAPES) + 1
 
@@ -75,13 +74,4 @@ class ShapesMask(Obedience):
 
     def scores(self, total: Tensor) -> dict[str, Tensor]:
         """Return the mean over the classes that occur."""
-        common, joint = total.chunk(2, dim=1)
-        return {"mask_iou": ratio(common, joint).nanmean(dim=1)}
-
-
-def common_and_joint(found: Tensor, due: Tensor, num_classes: int) -> Tensor:
-    """Count pixels of each class in both and in either of two masks (N, H, W): (N, 2 K)."""
-    pairs = [(found == k, due == k) for k in range(num_classes)]
-    common = torch.stack([(a & b).sum(dim=(1, 2)) for a, b in pairs], dim=1)
-    joint = torch.stack([(a | b).sum(dim=(1, 2)) for a, b in pairs], dim=1)
-    return torch.cat([common, joint], dim=1)
+        return {"mask_iou": mean_iou(total)}

@@ -7,7 +7,9 @@ from condgen.models.ddpm import DDPM
 from condgen.models.decoding import DecoderSampler
 from condgen.models.gans import CGAN, DCGAN, Pix2Pix
 from condgen.models.protocols import BoundsLikelihood, Encodes, Reconstructs
+from condgen.models.recogniser import Recogniser
 from condgen.models.schedule import CosineDecay, LinearDecay, Schedule
+from condgen.models.segmenter import Segmenter
 from condgen.models.single import SingleLossModel
 from condgen.models.vae import VAE
 
@@ -25,7 +27,9 @@ __all__ = [
     "GenerativeModel",
     "LinearDecay",
     "Pix2Pix",
+    "Recogniser",
     "Reconstructs",
     "Schedule",
+    "Segmenter",
     "SingleLossModel",
 ]

@@ -46,6 +46,7 @@ class AdversarialModel(GenerativeModel):
             (Odena et al. 2017, Eq. 3); 0 for none.
         reconstruction_weight: Weight of the mean absolute difference between generated images and the real ones of the
             same conditions, in the generator's loss (Isola et al. 2017, Eq. 4); 0 for none.
+        adversarial_weight: Weight of the discriminator's judgement in that loss; at 0 it learns, but teaches nothing.
         generator_optimizer: Factory of the optimizer; null for Adam(2e-4, betas=(0.5, 0.999)).
         discriminator_optimizer: The same for the discriminator.
         schedule: Factor of both learning rates as a function of images seen.
@@ -73,6 +74,7 @@ class AdversarialModel(GenerativeModel):
         augment: DiffAugment | None = None,
         classifier_weight: float = 0.0,
         reconstruction_weight: float = 0.0,
+        adversarial_weight: float = 1.0,
         generator_optimizer: OptimizerFactory | None = None,
         discriminator_optimizer: OptimizerFactory | None = None,
         schedule: Schedule | None = None,
@@ -84,7 +86,8 @@ class AdversarialModel(GenerativeModel):
     ) -> None:
         super().__init__(image_shape, cond_spec, sample_chunk)
         self.automatic_optimization = False
-        weights = {"classifier_weight": classifier_weight, "reconstruction_weight": reconstruction_weight}
+        weights = {"adversarial_weight": adversarial_weight, "classifier_weight": classifier_weight}
+        weights["reconstruction_weight"] = reconstruction_weight
         check_numbers(discriminator_steps, accumulate_grad_batches, gradient_clip_val, **weights)
         if isinstance(loss, Wasserstein) and penalty is None:
             raise ValueError("Wasserstein needs a penalty that bounds the critic's gradient, such as GradientPenalty")
@@ -95,6 +98,7 @@ class AdversarialModel(GenerativeModel):
         self.augment = augment
         self.classifier_weight = classifier_weight
         self.reconstruction_weight = reconstruction_weight
+        self.adversarial_weight = adversarial_weight
         self.generator_optimizer = generator_optimizer or partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
         self.discriminator_optimizer = discriminator_optimizer or partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
         self.schedule = schedule
@@ -113,13 +117,11 @@ class AdversarialModel(GenerativeModel):
         discriminator_encoder: EncoderFactory,
         ema_half_life: float | None,
     ) -> None:
-        make_generator: NetFactory = generator or type(self).default_generator
-        make_discriminator: NetFactory = discriminator or type(self).default_discriminator
         encoder_g, encoder_d = encoder(self.cond_spec), discriminator_encoder(self.cond_spec)
         refuse_shifts(self.augment, encoder_d.dims)
         num_classes = len(self.cond_spec["label"]["names"]) if self.classifier_weight else 0
-        net_g = make_generator(self.image_shape, encoder_g.dims)
-        net_d = make_discriminator(self.image_shape, encoder_d.dims)
+        net_g = (generator or type(self).default_generator)(self.image_shape, encoder_g.dims)
+        net_d = (discriminator or type(self).default_discriminator)(self.image_shape, encoder_d.dims)
         latent_dim = require_width("generator", net_g, "latent_dim")
         require_output("generator", net_g, {"z": (latent_dim,)}, encoder_g.dims, self.image_shape, self.image_shape)
         require_judgement(net_d, encoder_d.dims, self.image_shape)
@@ -141,8 +143,7 @@ class AdversarialModel(GenerativeModel):
 
     def generate(self, noise: Tensor, cond: Condition) -> Tensor:
         """Apply the generator."""
-        images: Tensor = self.sampling_net(noise, cond)
-        return images
+        return cast(Tensor, self.sampling_net(noise, cond))
 
     # ------------------------------------------------------------------ training
 
@@ -197,6 +198,7 @@ class AdversarialModel(GenerativeModel):
         judgement = self.discriminator(self._augmented(fake, "generator"), cond)
         loss = self.loss.generator(judgement.logits.float())
         self.losses["train/generator_loss"] = loss.detach()
+        loss = self.adversarial_weight * loss
         if self.reconstruction_weight:
             loss = loss + self._reconstruct(fake, batch["image"])
         return loss + self._classify(judgement, cond, "generator") if self.classifier_weight else loss

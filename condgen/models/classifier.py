@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import Optimizer
 
-from condgen.models.recorded import RecordedModule
+from condgen.models.recogniser import Recogniser
 from condgen.models.schedule import Schedule
 from condgen.nets import ConvClassifier
-from condgen.types import Batch, CondSpec, Shape
+from condgen.types import CondSpec, Shape
 
 ClassifierFactory = Callable[[Shape, int], ConvClassifier]
 
 
-class Classifier(RecordedModule):
+class Classifier(Recogniser):
     """Cross-entropy on `label`, with AdamW.
 
     Args:
@@ -29,6 +29,11 @@ class Classifier(RecordedModule):
         schedule: Factor of the learning rate as a function of images seen.
     """
 
+    what: ClassVar[str] = "classifier"
+    key: ClassVar[str] = "label"
+    score_names: ClassVar[tuple[str, ...]] = ("accuracy",)
+    num_counts = 2
+
     def __init__(
         self,
         image_shape: Shape,
@@ -39,46 +44,18 @@ class Classifier(RecordedModule):
         weight_decay: float = 1e-2,
         schedule: Schedule | None = None,
     ) -> None:
-        super().__init__(image_shape, cond_spec)
-        if "label" not in cond_spec:
-            raise ValueError("a classifier needs the condition 'label', which the data does not offer")
-        self.net = net(self.image_shape, len(cond_spec["label"]["names"]))
-        self.lr, self.weight_decay, self.schedule = lr, weight_decay, schedule
+        super().__init__(image_shape, cond_spec, lr=lr, weight_decay=weight_decay, schedule=schedule)
+        self.net: ConvClassifier = net(self.image_shape, len(cond_spec["label"]["names"]))
 
-    def configure_optimizers(self) -> Optimizer:
-        """Return the optimizer."""
-        return torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
-
-    def train_on(self, batch: Batch) -> Tensor:
+    def loss(self, logits: Tensor, due: Tensor) -> Tensor:
         """Return the cross-entropy."""
-        if self.schedule is not None:
-            self.schedule.apply(self.trainer.optimizers[0], self.images_seen)
-        loss = F.cross_entropy(self.net(batch["image"]), batch["cond"]["label"])
-        self.losses["train/loss"] = loss.detach()
-        return loss
+        return F.cross_entropy(logits, due)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count right answers."""
-        self._log_accuracy(batch, "val/accuracy")
+    def count(self, found: Tensor, due: Tensor) -> Tensor:
+        """Count right answers, and all."""
+        right = found == due
+        return torch.stack([right.sum(), torch.ones_like(right).sum()])
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count right answers."""
-        self._log_accuracy(batch, "test/accuracy")
-
-    def _log_accuracy(self, batch: Batch, name: str) -> None:
-        label = batch["cond"]["label"]
-        right = (self.net(batch["image"]).argmax(dim=1) == label).float().mean()
-        self.log(name, right, on_epoch=True, batch_size=len(label), sync_dist=True, logger=False)
-
-    def on_validation_end(self) -> None:
-        """Send the accuracy to the loggers."""
-        self._send("val/accuracy")
-
-    def on_test_end(self) -> None:
-        """Send the accuracy to the loggers, and print it."""
-        self._send("test/accuracy")
-        self.print(f"test accuracy {self.trainer.callback_metrics['test/accuracy']:.4f}")
-
-    def _send(self, name: str) -> None:
-        if not self.trainer.sanity_checking:
-            self.log_metrics({name: float(self.trainer.callback_metrics[name])})
+    def scores(self, counts: Tensor) -> dict[str, float]:
+        """Return the share of right answers."""
+        return {"accuracy": int(counts[0]) / max(1, int(counts[1]))}

@@ -14,3 +14,5 @@ def check_numbers(steps: int, accumulate: int, clip: float | None, **weights: fl
     for name, weight in weights.items():
         if weight < 0:
             raise ValueError(f"{name} must be at least 0, got {weight}")
+    if not any(weights.values()):
+        raise ValueError(f"{', '.join(weights)} are all 0: there is nothing to learn by")

@@ -8,7 +8,9 @@ from condgen.nets.layers import Judgement, NetFactory
 from condgen.nets.mlp import MLPDiscriminator, MLPGenerator
 from condgen.nets.mlp_vae import MLPDecoder, MLPEncoder
 from condgen.nets.pix2pix import PatchDiscriminator, Pix2PixGenerator
+from condgen.nets.recognising import RecognisingNet
 from condgen.nets.resnet_gan import ResNetDiscriminator, ResNetGenerator
+from condgen.nets.segmentation import SegmentationUNet
 from condgen.nets.unet import UNet
 
 __all__ = [
@@ -26,7 +28,9 @@ __all__ = [
     "NetFactory",
     "PatchDiscriminator",
     "Pix2PixGenerator",
+    "RecognisingNet",
     "ResNetDiscriminator",
     "ResNetGenerator",
+    "SegmentationUNet",
     "UNet",
 ]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 from torch import Tensor, nn
 
 from condgen.nets.layers import require_positive
+from condgen.nets.recognising import RecognisingNet, check_halvings
 from condgen.types import Shape
 
 
-class ConvClassifier(nn.Module):
+class ConvClassifier(RecognisingNet):
     """Two 3x3 convolutions and a halving per resolution, then features and class logits.
 
     Args:
@@ -32,15 +32,12 @@ class ConvClassifier(nn.Module):
         feature_dim: int = 128,
         dropout: float = 0.3,
     ) -> None:
-        super().__init__()
+        super().__init__(shape, num_classes, widths=list(widths), feature_dim=feature_dim, dropout=dropout)
         require_positive(widths=widths, feature_dim=feature_dim)
         channels, height, width = shape
         halvings = len(widths)
-        if height % 2**halvings or width % 2**halvings:
-            raise ValueError(f"{halvings} widths need sides divisible by {2**halvings}, got {height}x{width}")
-        self.shape: Shape = (channels, height, width)
+        check_halvings(shape, halvings, halvings)
         self.feature_dim = feature_dim
-        self.settings: dict[str, Any] = {"widths": list(widths), "feature_dim": feature_dim, "dropout": dropout}
         layers: list[nn.Module] = []
         for before, after in pairwise((channels, *widths)):
             layers += [*conv(before, after), *conv(after, after), nn.MaxPool2d(2)]

@@ -38,6 +38,7 @@ from condgen.objectives.likelihood import (
     Likelihood,
     log_normal,
 )
+from condgen.objectives.recognition import balanced_cross_entropy
 
 __all__ = [
     "R1",
@@ -63,6 +64,7 @@ __all__ = [
     "Wasserstein",
     "WeightedELBO",
     "Weighting",
+    "balanced_cross_entropy",
     "bits_per_dim",
     "elbo",
     "guided",

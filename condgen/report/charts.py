@@ -109,7 +109,7 @@ def scatter(
 
 
 def intervals(spots: Sequence[Spot], reference: float | None, alt: str) -> Html:
-    """Draw one row per run: its value on its interval; a dashed line is the value of training images."""
+    """Draw one row per run: its value on its interval; a dashed line is the value of real images."""
     height = TOP + ROW * len(spots) + 24
     ends = [end for spot in spots for end in (spot.value, spot.low, spot.high)]
     x = Axis([*ends, reference], PAD, WIDTH - PAD)
@@ -119,7 +119,7 @@ def intervals(spots: Sequence[Spot], reference: float | None, alt: str) -> Html:
         parts.append(
             tag(
                 "g",
-                title(f"training images: {reference:.4g}"),
+                title(f"real images: {reference:.4g}"),
                 segment("floor", x.at(reference), TOP, x.at(reference), height - 22),
             )
         )

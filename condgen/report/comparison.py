@@ -9,7 +9,7 @@ from condgen.report.history import Series, read_history
 from condgen.report.protocol import Difference, unlike
 from condgen.report.runs import Run
 from condgen.report.samples import Drawn, Neighbours, TrainingImages, draw, neighbours
-from condgen.report.tables import TRAINING_IMAGES, Row, cost_rows, score_rows
+from condgen.report.tables import REAL_IMAGES, Row, cost_rows, score_rows
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Comparison:
 
     @property
     def score_columns(self) -> list[str]:
-        """Columns of the scores: the runs, then training images."""
-        return [*self.names, TRAINING_IMAGES]
+        """Columns of the scores: the runs, then real images."""
+        return [*self.names, REAL_IMAGES]
 
     @property
     def scores(self) -> list[Row]:

@@ -13,7 +13,7 @@ STAMP = re.compile(r"\d{8}-\d{6}")
 
 
 class ScoreRow(NamedTuple):
-    """A score as `metrics.json` has it: ends of the 95% interval, and the mean score of training images."""
+    """A score as `metrics.json` has it: ends of the 95% interval, and the mean score of real images."""
 
     value: float
     better: str

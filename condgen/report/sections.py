@@ -9,7 +9,7 @@ from condgen.report.comparison import Comparison
 from condgen.report.markup import Column, Html, join, note, run_name, section, small, table, tag
 from condgen.report.protocol import ABSENT, flatten, show
 from condgen.report.runs import Run
-from condgen.report.tables import NOTHING, Entry, Row
+from condgen.report.tables import NOTHING, REAL_IMAGES, Entry, Row
 
 
 def overview(comparison: Comparison) -> Html:
@@ -40,7 +40,7 @@ def sampler_name(run: Run) -> str:
 
 def scores(comparison: Comparison) -> Html:
     """Show all scores as a table, and their intervals as charts."""
-    columns = [Column("score"), *run_columns(comparison), Column("training images")]
+    columns = [Column("score"), *run_columns(comparison), Column(REAL_IMAGES)]
     rows = [score_cells(row) for row in comparison.scores]
     apart = (
         "Bold and tinted: the best value of the row, where its interval does not overlap any other. "
@@ -49,12 +49,12 @@ def scores(comparison: Comparison) -> Html:
     )
     text = (
         "Beneath each value, its 95% interval. "
-        f"{apart}Training images: the same score of random training images in place of the samples, "
-        "which is what a perfect generator would get."
+        f"{apart}Real images: the same score of real images in place of the samples, which is what a perfect "
+        "generator would get; random training images, or the split's own where samples are looked at one by one."
     )
     counts = Counter(name for run in comparison.runs for name in run.scores)
     charts = [interval_chart(comparison, name) for name, count in counts.items() if count > 1]
-    legend = note("Dashed: training images. Bars: 95% intervals.")
+    legend = note("Dashed: real images. Bars: 95% intervals.")
     return section(
         "scores",
         "Scores",

@@ -13,7 +13,7 @@ from rich.text import Text
 from condgen.report.history import Series
 from condgen.report.runs import Run, ScoreRow
 
-TRAINING_IMAGES = "training images"
+REAL_IMAGES = "real images"
 NOTHING = "–"
 ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 
@@ -36,7 +36,7 @@ class Row(NamedTuple):
 
 
 def score_rows(runs: Sequence[Run], *, alike: bool) -> list[Row]:
-    """Lay out the scores of runs, and those of training images last.
+    """Lay out the scores of runs, and those of real images last.
 
     Args:
         runs: What is compared.
@@ -68,7 +68,7 @@ def score_entry(row: ScoreRow | None, digits: int, *, best: bool) -> Entry:
 
 
 def floor_entry(rows: Sequence[ScoreRow | None], digits: int) -> Entry:
-    """Write the score of training images, which belongs to the protocol: more than one where runs differ in it."""
+    """Write the score of real images, which belongs to the protocol: more than one where runs differ in it."""
     floors = {number(row.floor, digits): row for row in rows if row is not None and row.floor is not None}
     if not floors:
         return Entry(NOTHING)

@@ -33,7 +33,8 @@ from condgen.data import (
     RandomAffine,
     RandomFlip,
 )
-from condgen.metrics.extractors import WEIGHTS, save_classifier
+from condgen.metrics.extractors import WEIGHTS
+from condgen.metrics.saved_net import save_net
 from condgen.models import Classifier, CosineDecay
 from condgen.nets import ConvClassifier
 
@@ -113,15 +114,12 @@ def main() -> None:
             card = {
                 "name": args.name,
                 "data": f"{args.name}, training split",
-                "image_shape": model.net.shape,
-                "num_classes": model.net.head.out_features,
                 "classes": model.cond_spec["label"]["names"],
-                "net": {"widths": RECIPES[args.name].widths},
                 "seed": seed,
                 "test_accuracy": row["test_accuracy"],
             }
             WEIGHTS.mkdir(exist_ok=True)
-            save_classifier(model.net, WEIGHTS / f"{args.name}.safetensors", card)
+            save_net(model.net, WEIGHTS / f"{args.name}.safetensors", card)
     if args.steps > 0:
         return
     accuracies = [row["test_accuracy"] for row in rows]
