@@ -209,6 +209,23 @@ def test_any_adversarial_model_has_the_l1_term(make_trainer: MakeTrainer) -> Non
     assert float(whole) == pytest.approx(float(model.losses["train/generator_loss"]) + 3 * l1, rel=1e-5)
 
 
+def test_without_judgement_the_generator_learns_by_the_l1_term_alone(make_trainer: MakeTrainer) -> None:
+    data = shapes()
+    model = pix2pix(data, adversarial_weight=0.0)
+    net, judge = deepcopy(model.generator), deepcopy(model.discriminator)
+    make_trainer(max_steps=3).fit(model, data)
+    optimizer, loader = ADAM(net.parameters()), iter(BatchLoader(data.images("train"), 8, shuffle=True))
+    for k in range(3):
+        raw = next(loader)
+        fake = net(torch.randn(8, 3, generator=generator(0, 0, k, "generator")), conditions_to_model(raw["cond"]))
+        optimizer.zero_grad()
+        (100 * (fake - to_model_range(raw["pixels"])).abs().mean()).backward()
+        optimizer.step()
+    for mine, theirs in zip(model.generator.parameters(), net.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-5)
+    assert not same_weights(model.discriminator, judge)  # which looks on
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -296,6 +313,10 @@ class MapJudge(nn.Module):
         ({"discriminator": partial(PatchDiscriminator, halvings=3)}, "halvings must be from 1 to 2 for 16x16, got 3"),
         ({"discriminator": partial(PatchDiscriminator, halvings=0)}, "halvings must be from 1 to 2 for 16x16, got 0"),
         ({"reconstruction_weight": -1.0}, "reconstruction_weight must be at least 0, got -1.0"),
+        (
+            {"reconstruction_weight": 0.0, "adversarial_weight": 0.0},
+            "adversarial_weight, classifier_weight, reconstruction_weight are all 0: there is nothing to learn by",
+        ),
         (
             {"discriminator": MapJudge},
             r"discriminator: MapJudge gives \(2, 1, 16, 16\) and \(2, 4\) for a batch of 2, not \(2, 1\) and \(2, 4\)",

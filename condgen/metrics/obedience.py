@@ -76,17 +76,13 @@ class Obedience(Metric, ABC):
 
     def intervals(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Return the 95% interval of each score, between quantiles of resamples; none of fewer than four samples."""
-        ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
-        return {name: tuple(value.cpu().quantile(ends)) for name, value in self.resampled().items()}
-
-    def resampled(self) -> dict[str, Tensor]:
-        """Return the scores (R,) of bootstrap resamples of what `compute` saw; none of fewer than four samples.
-
-        Two metrics that saw equally many samples draw alike: row r of both is of the same choice of samples.
-        """
         if self.seen is None:
             raise RuntimeError(f"{type(self).__name__}.compute must be called first")
-        return self.scores(bootstrap_sums(self.seen)) if len(self.seen) >= LEAST else {}
+        if len(self.seen) < LEAST:
+            return {}
+        drawn = self.scores(bootstrap_sums(self.seen.cpu()))
+        ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
+        return {name: tuple(value.quantile(ends)) for name, value in drawn.items()}
 
     def reset(self) -> None:
         """Forget all samples."""

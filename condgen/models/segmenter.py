@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from condgen.masks import common_and_joint, mean_iou, pixel_accuracy
@@ -51,6 +52,7 @@ class Segmenter(Recogniser):
             raise ValueError(f"balance must be from 0 to 1, got {balance}")
         self.balance = balance
         self.net: SegmentationUNet = net(self.image_shape, int(cond_spec["mask"]["num_classes"]))
+        self.net.to(memory_format=torch.channels_last)  # faster on CPUs and GPUs alike
         self.num_counts = 2 * self.net.num_classes
 
     def loss(self, logits: Tensor, due: Tensor) -> Tensor:
