@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,25 +46,18 @@ def test_l1_alone_is_pix2pix_but_for_one_weight() -> None:
     assert one == other
 
 
-def test_the_diffusion_model_trains(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    few = ["--model.sampler.steps", "2", "--model.sample_chunk", "4", "--grid.max_rows", "2"]
-    assert main(["fit", "-c", str(FOLDER / "ddpm.yaml"), "--data.root", str(pairs), *TINY, *few]) == 0
-    assert list(tmp_path.glob("runs/*/*/samples/*.png"))
-
-
 def test_models_are_trained_judged_and_compared_by_pairs(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    verbs = []
+    verbs, few = [], ["--model.sampler.steps", "2", "--model.sample_chunk", "4", "--grid.max_rows", "2"]
 
     def condgen(verb: str, *args: str) -> None:
         verbs.append(verb)
         assert main([verb, *args]) == 0
 
-    def run(*args: str) -> dict[str, Any]:
+    def run(*args: str, options: Sequence[str] = ()) -> dict[str, Any]:
         where = ["--root", str(pairs), "--runs", str(tmp_path / "runs"), "--out", str(out := tmp_path / "out")]
-        monkeypatch.setattr(sys, "argv", ["run", *where, *args, "--", *TINY])
+        monkeypatch.setattr(sys, "argv", ["run", *where, *args, "--", *TINY, *options])
         facades.main()
         results: dict[str, Any] = json.loads((out / "results.json").read_text())
         assert facades.report(results) == (out / "results.md").read_text()
@@ -73,9 +67,14 @@ def test_models_are_trained_judged_and_compared_by_pairs(
     run("--models", "pix2pix")
     assert verbs == ["fit", "fit", "test"]
     (segmenter,) = (tmp_path / "runs" / "segmenter").iterdir()
-    results = run("--models", "pix2pix,l1", "--segmenter", str(segmenter))
-    assert verbs == ["fit", "fit", "test", "fit", "test"]
-    assert [row["model"] for row in results["rows"]] == ["pix2pix", "l1"]
+    run("--models", "pix2pix,l1", "--segmenter", str(segmenter))
+    results = run("--models", "ddpm", "--segmenter", str(segmenter), options=few)
+    assert verbs == ["fit", *["fit", "test"] * 3]
+    assert [row["model"] for row in results["rows"]] == ["pix2pix", "l1", "ddpm"]
+    tried = {float(scale): value for scale, value in results["rows"][2]["validation_by_guidance"].items()}
+    chosen = results["rows"][2]["protocol"]["sampler"]["init_args"]["guidance"]
+    assert set(tried) == set(facades.GUIDANCE)
+    assert tried[chosen] == max(tried.values())
     for row in results["rows"]:
         assert row["protocol"]["segmenter"]["sha256"] == results["segmenter"]["sha256"]
         assert row["protocol"]["n_samples"] == COUNTS["test"]
@@ -85,7 +84,7 @@ def test_models_are_trained_judged_and_compared_by_pairs(
                 assert by_map[key] == pytest.approx(by_test[key], abs=1e-6)
             real = results["by_map"]["real"][score]["value"]
             assert by_test["floor"]["mean"] == pytest.approx(real)
-    assert {path.name for path in (tmp_path / "out" / "grids").iterdir()} == {"pix2pix.png", "l1.png"}
+    assert {path.name for path in (tmp_path / "out" / "grids").iterdir()} == {f"{name}.png" for name in facades.MODELS}
 
 
 def test_leads_are_measured_by_pairs(tmp_path: Path) -> None:

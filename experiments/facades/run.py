@@ -14,6 +14,7 @@ import argparse
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from condgen.masks import mean_iou, pixel_accuracy
 from condgen.metrics import SegmentedMask
 from condgen.metrics.intervals import bootstrap_sums
 from condgen.metrics.saved_net import read_net
+from condgen.models import DDPM, GenerativeModel
 from condgen.nets import SegmentationUNet
 from condgen.types import Condition
 from experiments.results import condgen, machine, newest, write_json
@@ -35,7 +37,10 @@ from experiments.results import condgen, machine, newest, write_json
 HERE = Path(__file__).parent
 MODELS = ("pix2pix", "l1", "ddpm")
 BASELINE, REAL, OTHERS = "l1", "real", "real_other_maps"
-NAMES = {REAL: "real photos", OTHERS: "real photos, maps of others"}
+NAMES = {"pix2pix": "Pix2Pix", "l1": "its L1 term alone", "ddpm": "DDPM"}
+NAMES |= {REAL: "real photos", OTHERS: "real photos, maps of others"}
+GUIDANCE = (1.0, 1.5, 2.0, 3.0)
+"""Scales that the validation pairs choose from, by pixel accuracy."""
 SCORES = {"pixel_accuracy": pixel_accuracy, "mean_iou": mean_iou}
 
 
@@ -46,7 +51,8 @@ class Experiment:
         self.segmenter: Path = args.segmenter.resolve() if args.segmenter else self.train("segmenter")
         self.weights = str(self.segmenter / "segmenter.safetensors")
         self.metric = SegmentedMask(self.weights)
-        self.test = data_module(str(HERE / "l1.yaml"), ["--data.root", self.root]).images("test").all()
+        data = data_module(str(HERE / "l1.yaml"), ["--data.root", self.root])
+        self.validation, self.test = (data.images(split).all() for split in ("validation", "test"))
 
     def train(self, name: str) -> Path:
         seed, where = ("--seed_everything", str(self.seed)), ("--runs", str(self.runs), "--name", name)
@@ -68,23 +74,37 @@ class Experiment:
         obedience = json.dumps([*judges, {"class_path": "condgen.metrics.PairedError"}])
         where = ("--runs", str(self.runs), "--name", f"{model}-scores", "--data.root", self.root)
         size = ("--evaluation.n_samples", str(len(self.test)), "--evaluation.obedience", obedience)
-        condgen("test", "-c", str(run), "--ckpt_path", str(run), *where, *size)
+        loaded = load_model(run)
+        tried = self.choose_guidance(loaded) if isinstance(loaded, DDPM) else {}
+        chosen = ("--model.sampler.guidance", max(tried, key=lambda scale: tried[scale])) if tried else ()
+        condgen("test", "-c", str(run), "--ckpt_path", str(run), *where, *size, *chosen)
         found = json.loads((newest(self.runs, f"{model}-scores", "-test") / "metrics.json").read_text())
-        self.look(model, run, found["scores"])
+        self.look(model, loaded, found["scores"])
         (self.out / "grids").mkdir(parents=True, exist_ok=True)
         shutil.copy(max((run / "samples").glob("*.png")), self.out / "grids" / f"{model}.png")
         kept = {"scores": found["scores"], "cost": found["cost"], "protocol": found["protocol"] | {"checkpoint": None}}
-        return {"model": model, "seed": self.seed, **kept, "machine": machine()}
+        return {"model": model, "seed": self.seed, "validation_by_guidance": tried, **kept, "machine": machine()}
 
-    def look(self, name: str, run: Path, scores: dict[str, Any]) -> None:
+    def choose_guidance(self, model: DDPM) -> dict[str, float]:
+        """Return the pixel accuracy on the validation pairs by guidance, and leave the model with the best."""
+        index, found = torch.arange(len(self.validation)), {}
+        for scale in GUIDANCE:
+            model.sampler = replace(model.sampler, guidance=scale)
+            asked = ask(model, index, lambda: self.validation)
+            counts = self.metric.measure(draw(model, asked.cond, index), asked.cond, None)
+            found[str(scale)] = float(pixel_accuracy(counts.sum(dim=0, keepdim=True)))
+        model.sampler = replace(model.sampler, guidance=float(max(found, key=lambda scale: found[scale])))
+        return found
+
+    def look(self, name: str, model: GenerativeModel, scores: dict[str, Any]) -> None:
         """Draw once more what `condgen test` drew, and write what the segmenter sees in it, and in the real photos."""
-        model, index = load_model(run), torch.arange(len(self.test))
+        index = torch.arange(len(self.test))
         asked = ask(model, index, lambda: self.test)
         assert asked.target is not None
         total = self.keep(name, draw(model, asked.cond, index), asked.cond)
         for score, function in SCORES.items():
             value = float(function(total.sum(dim=0, keepdim=True)))
-            assert abs(value - scores[score]["value"]) < 1e-3, f"{score} of {run} is {value}, not {scores[score]}"
+            assert abs(value - scores[score]["value"]) < 1e-3, f"{score} of {name} is {value}, not {scores[score]}"
         self.keep(REAL, asked.target, asked.cond)
         self.keep(OTHERS, asked.target, {key: value.roll(1, 0) for key, value in asked.cond.items()})
 
