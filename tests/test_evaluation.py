@@ -125,7 +125,7 @@ def test_the_callback_writes_scores_with_their_protocol(
     assert protocol["prdc_k"] == 5
     assert len(protocol["weights_sha256"]) == 64
     table = capsys.readouterr().out
-    assert all(name in table for name in (*SCORES, "good is", "lower", "training images"))
+    assert all(name in table for name in (*SCORES, "good is", "lower", "real images"))
 
     again = EvaluateSamples(DigitsExtractor(), n_samples=2000, first_seed=5)
     make_trainer(callbacks=[again]).test(model, data, verbose=False)
