@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from condgen.objectives import MinSNR, Prediction, PredictNoise, PredictV, PredictX0, Simple, SimpleX0, guided
+from condgen.objectives import MinSNR, Prediction, PredictNoise, PredictV, PredictX0, Sigmoid, Simple, SimpleX0, guided
 from condgen.processes import CLEAN, CosineSchedule, Diffusion, LinearSchedule, NoiseSchedule, posterior
 
 SCHEDULES = st.one_of(
@@ -82,6 +82,17 @@ def test_min_snr_weighs_the_error_in_x_0_alike_for_all_predictions() -> None:
         assert torch.allclose(SimpleX0()(prediction, snr) * prediction.error_ratio(snr), torch.ones_like(snr))
 
 
+def test_sigmoid_weighs_the_error_in_the_noise_by_a_sigmoid_of_the_bias_less_log_snr() -> None:
+    snr = torch.logspace(-4, 4, 9, dtype=torch.float64)
+    in_noise = Sigmoid(-2.0)(PredictNoise(), snr)
+    due = torch.sigmoid(-2.0 - snr.log())
+    assert torch.allclose(in_noise / in_noise[0], due / due[0], rtol=1e-12)
+    in_x_0 = [Sigmoid()(prediction, snr) * prediction.error_ratio(snr) for prediction in PREDICTIONS]
+    assert torch.allclose(in_x_0[0], in_x_0[1])
+    assert torch.allclose(in_x_0[0], in_x_0[2])
+    assert float(in_x_0[0][-1]) == pytest.approx(1, abs=1e-4)
+
+
 def test_the_posterior_agrees_with_diffusers(float64_schedulers: None) -> None:
     from diffusers import DDPMScheduler
 
@@ -131,6 +142,7 @@ def test_guidance_is_u_plus_s_times_the_difference() -> None:
         (lambda: CosineSchedule(shift=-1.0), "finite shift > 0, got -1.0"),
         (lambda: LinearSchedule(float("nan"), 0.1), "0 < start <= end < 1, got start=nan"),
         (lambda: MinSNR(0.0), "finite gamma > 0, got 0.0"),
+        (lambda: Sigmoid(float("nan")), "finite bias, got nan"),
         (lambda: MinSNR(float("inf")), "finite gamma > 0, got inf"),
     ],
 )

@@ -18,6 +18,7 @@ from condgen.nets import (
     ResNetGenerator,
 )
 from condgen.nets.layers import ConditionalBatchNorm2d, num_doublings
+from condgen.nets.unet import cosines
 from condgen.types import CondDims, Encoded
 
 DIMS = CondDims(vector=4)
@@ -214,3 +215,9 @@ def test_a_background_is_subtracted_from_images() -> None:
     assert torch.equal(shifted(image, cond).logits, plain(image + 1.0, cond).logits)
     with pytest.raises(ValueError, match=r"background must be a pixel in \[-1, 1\], got -2"):
         make(background=-2.0)
+
+
+def test_a_learned_position_begins_as_low_frequencies() -> None:
+    waves = cosines(8, 16, 16)[0].flatten(1)
+    torch.testing.assert_close(waves @ waves.T / 256, torch.eye(8), atol=1e-5, rtol=0)
+    assert float((waves[:, :1] * waves[:, -1:]).min()) < 0  # the corners differ

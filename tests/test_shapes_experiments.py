@@ -16,7 +16,7 @@ sys.path.insert(0, str(REPO))
 from experiments.shapes import run as shapes
 
 FOLDER = REPO / "experiments" / "shapes"
-SCORES = {"text_ddpm": "all_facts", "super_ddpm": "psnr", "mask_dcgan": "mask_iou"}
+SCORES = {"text_ddpm": "all_facts", "attributes_ddpm": "position", "super_ddpm": "psnr", "mask_dcgan": "mask_iou"}
 
 
 def test_every_manifest_has_a_test() -> None:

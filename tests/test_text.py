@@ -83,7 +83,7 @@ def test_what_is_made_of_a_caption_depends_on_it_alone(spec: dict) -> None:
     assert (both.vector[0] - both.vector[1]).abs().max() > 1e-3
     reordered = encoder(captions("dot red")).vector[0]
     assert (both.vector[0] - reordered).abs().max() > 1e-4
-    torch.testing.assert_close(both.vector.norm(dim=1), torch.ones(2), atol=1e-2, rtol=0)
+    torch.testing.assert_close(both.tokens.norm(dim=2), torch.full_like(both.tokens[..., 0], 4.0), atol=1e-2, rtol=0)
 
 
 def test_padding_changes_no_token_and_no_vector() -> None:
@@ -132,3 +132,13 @@ def test_a_vocabulary_is_what_occurs_more_than_once() -> None:
     assert vocabulary(["A dog.", "a cat, a dog"]) == (["a", "dog"], 5)
     assert vocabulary(["one two"]) == (["one", "two"], 2)
     assert vocabulary(["a a b b b c c"], most=2)[0] == ["a", "b"]
+
+
+def test_captions_that_differ_in_a_word_are_as_far_apart_as_one_hot_codes_of_it() -> None:
+    spec = {"text": {"max_length": 40, "words": ["a", "big", "red", "blue", "box", "on", "top"], "max_words": 10}}
+    encoder = TextEncoder(spec, width=256)
+    captions = [b"a big red box on top", b"a big blue box on top", b"a red box"]
+    text = torch.tensor([list(caption.ljust(40, b"\0")) for caption in captions], dtype=torch.uint8)
+    red, blue, short = encoder({"text": text}).vector.detach()
+    assert float((red - blue).norm()) == pytest.approx(2**0.5, rel=0.15)
+    assert float((red - short).norm()) == pytest.approx(3**0.5, rel=0.5)

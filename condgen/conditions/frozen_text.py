@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from condgen.conditions.base import ConditionEncoder, choose_null, unit_norm
 from condgen.conditions.pretrained_text import pretrained_text
-from condgen.conditions.text import masked_mean
 from condgen.types import CondDims, Condition, CondSpec, Encoded
 
 
@@ -53,3 +52,9 @@ class FrozenTextEncoder(ConditionEncoder):
         tokens = choose_null(drop, self.null, self.project(states))
         vector = self.norm(masked_mean(tokens, mask))
         return Encoded(vector, tokens, token_mask=mask) if self.tokens else Encoded(vector)
+
+
+def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean (N, D) of the tokens (N, L, D) where `mask` (N, L) is true."""
+    weights = mask.to(tokens.dtype)[:, :, None]
+    return (tokens * weights).sum(dim=1) / weights.sum(dim=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from condgen.conditions.base import ConditionEncoder, choose_null, unit_norm
+from condgen.conditions.base import ConditionEncoder, choose_null
 from condgen.conditions.tokenisers import NULL, PADDING, make_tokeniser
 from condgen.conditions.transformer import Transformer
 from condgen.types import CondDims, Condition, CondSpec, Encoded
@@ -15,8 +15,9 @@ class TextEncoder(ConditionEncoder):
     """Caption -> vector, and tokens where asked for, by a transformer of its own that starts from nothing.
 
     Its tokens are the words that the data lists in `cond_spec["text"]["words"]`, or bytes where it lists none. The
-    vector is their mean, normalised. The null condition is a caption of one token that stands for no caption. The
-    number of tokens is always the same, so that what is made of a caption depends on no other of the batch.
+    vector is their sum, to which each adds a length of 1 at first, as a one-hot code of it would. The null condition is
+    a caption of one token that stands for no caption. The number of tokens is always the same, so that what is made of
+    a caption depends on no other of the batch.
 
     Args:
         cond_spec: Must hold `text`.
@@ -48,7 +49,6 @@ class TextEncoder(ConditionEncoder):
             raise ValueError(f"max_tokens must be at least 2, or null, got {max_tokens}")
         self.tokenise = make_tokeniser(cond_spec["text"], max_tokens)
         self.transformer = Transformer(self.tokenise.count, self.tokenise.length, width, depth, heads)
-        self.norm = unit_norm(width)
         self.tokens = tokens
         self.dims = CondDims(vector=width, tokens=width if tokens else 0)
 
@@ -61,11 +61,11 @@ class TextEncoder(ConditionEncoder):
             numbers = choose_null(drop, null, numbers)
         mask = numbers != PADDING
         tokens = self.transformer(numbers, mask)
-        vector = self.norm(masked_mean(tokens, mask))
+        vector = sum_of_units(tokens, mask)
         return Encoded(vector, tokens, token_mask=mask) if self.tokens else Encoded(vector)
 
 
-def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean (N, D) of the tokens (N, L, D) where `mask` (N, L) is true."""
-    weights = mask.to(tokens.dtype)[:, :, None]
-    return (tokens * weights).sum(dim=1) / weights.sum(dim=1)
+def sum_of_units(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Sum the tokens (N, L, D) where `mask` (N, L) is true, each scaled to a length of 1 if it is sqrt(D)."""
+    total: Tensor = (tokens * mask.to(tokens.dtype)[:, :, None]).sum(dim=1)
+    return total * tokens.shape[2] ** -0.5

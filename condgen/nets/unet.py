@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import log
+from itertools import product
+from math import log, pi
 from typing import cast
 
 import torch
@@ -16,6 +17,15 @@ from condgen.types import CondDims, Encoded, Shape
 
 POSITION = 0.3
 """Standard deviation of a learned position at first, about that of the features it is added to."""
+
+
+def cosines(channels: int, height: int, width: int) -> Tensor:
+    """Return the lowest spatial frequencies but the constant, (1, channels, height, width), of variance 1 each."""
+    side = int(channels**0.5) + 2
+    lowest = sorted(product(range(side), repeat=2), key=lambda pair: pair[0] ** 2 + pair[1] ** 2)[1 : channels + 1]
+    y, x = ((torch.arange(length) + 0.5) * (pi / length) for length in (height, width))
+    waves = torch.stack([torch.cos(i * y)[:, None] * torch.cos(j * x) for i, j in lowest])
+    return waves[None] / waves.square().mean(dim=(1, 2), keepdim=True).sqrt()
 
 
 def time_embedding(t: Tensor, width: int) -> Tensor:
@@ -99,8 +109,8 @@ class UNet(nn.Module):
         patch: Fold patch x patch pixels into channels at the door, and back at the end, to compute at a lower
             resolution.
         dropout: Probability of dropping a feature inside a block.
-        position: Add a learned map to the features at the door, so that words and numbers can say where: convolutions
-            and attention see places by the image's edges alone.
+        position: Add a learned map, low frequencies at first, to the features at the door, so that words and numbers
+            can say where: convolutions and attention see places by the image's edges alone.
     """
 
     def __init__(
@@ -136,7 +146,7 @@ class UNet(nn.Module):
         self.stem = nn.Conv2d(channels + dims.spatial * patch**2, width, 3, padding=1)
 
         size = shape[1] // patch, shape[2] // patch
-        self.position = nn.Parameter(torch.randn(1, width, *size) * POSITION) if position else None
+        self.position = nn.Parameter(cosines(width, *size) * POSITION) if position else None
 
         def stage(before: int, after: int, side: int) -> Stage:
             tokens = dims.tokens if side in crossed else 0

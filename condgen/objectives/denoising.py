@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import isfinite
+from math import exp, isfinite
 
 import torch
 from torch import Tensor
@@ -127,6 +127,29 @@ class MinSNR(Weighting):
     def __call__(self, prediction: Prediction, snr: Tensor) -> Tensor:
         """Clamp and convert to the target's scale."""
         return snr.clamp(max=self.gamma) / prediction.error_ratio(snr)
+
+
+@dataclass(frozen=True)
+class Sigmoid(Weighting):
+    """sigmoid(ln SNR - bias) on the squared error in x_0, whatever is predicted.
+
+    That is sigmoid(bias - ln SNR) on the error in the noise (Kingma & Gao 2023, Sec. 4), but for a factor.
+
+    Even in x_0 where SNR is high, and falling with it where it is low: there the best guess of x_0 is far off whatever
+    is learned, and its error would drown what the condition could tell. The lower the bias, the lower the SNR from
+    which it falls.
+    """
+
+    bias: float = -3.0
+
+    def __post_init__(self) -> None:
+        if not isfinite(self.bias):
+            raise ValueError(f"Sigmoid needs a finite bias, got {self.bias}")
+
+    def __call__(self, prediction: Prediction, snr: Tensor) -> Tensor:
+        """Convert to the target's scale; 1 at the highest SNR."""
+        turn = exp(self.bias)
+        return snr / (snr + turn) / prediction.error_ratio(snr)
 
 
 def guided(estimates: Sequence[Tensor], scales: Sequence[float]) -> Tensor:

@@ -28,6 +28,7 @@ from experiments.results import condgen, machine, newest, write_json
 HERE = Path(__file__).parent
 TESTS: dict[str, dict[str, list[str]]] = {
     "text_ddpm": {"seen pairs": [], "pairs never shown": ["--data.test_held_out", "true"]},
+    "attributes_ddpm": {"": []},
     "super_ddpm": {"": []},
     "mask_dcgan": {"": []},
 }
