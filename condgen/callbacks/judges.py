@@ -125,7 +125,9 @@ class ObedienceJudge(Judge):
 
     def floors(self, split: Split, n: int) -> Floors:
         """Measure training images beside their own conditions, where that says something."""
-        return obedience_floors(self.metrics, random_images(self.data, n, self.trainer))
+        images = random_images(self.data, n, self.trainer)
+        pixels = images.pixels.to(self.trainer.strategy.root_device)
+        return obedience_floors(self.metrics, ImageSet(pixels, images.cond))
 
     def protocol(self, split: Split) -> dict[str, Any]:
         """The metrics' settings."""

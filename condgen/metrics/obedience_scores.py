@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from condgen.data import ImageSet, ImageSource, LoadedImages, SplitImages
@@ -65,7 +66,7 @@ def score_samples(real: ImageSource, fake: ImageSource, metrics: Sequence[Obedie
         raise ValueError(f"{names} needs images whose conditions are known, such as samples of a run, not {fake.name}")
     pixels, device = fake.images.pixels, metrics[0].device
     scores = obedience_scores(metrics, pixels.to(device), fake.images.cond, fake.target, intervals=True)
-    training = floor_images(fake.asked_of or real, len(pixels)) if floor else None
+    training = floor_images(fake.asked_of or real, len(pixels), device) if floor else None
     able = [m for m in metrics if training is not None and set(m.keys) <= training.cond.keys()]
     floors = {} if training is None else obedience_floors(able, training)
     return Part(
@@ -75,12 +76,13 @@ def score_samples(real: ImageSource, fake: ImageSource, metrics: Sequence[Obedie
     )
 
 
-def floor_images(split: ImageSource, n: int) -> ImageSet | None:
+def floor_images(split: ImageSource, n: int, device: torch.device) -> ImageSet | None:
     """Choose n training images beside a validation or test split of a data module, if it is one."""
     if not isinstance(split, SplitImages) or split.split == "train":
         return None
     train = SplitImages(split.module, "train").stored()
-    return train.take(floor_draws(len(train), n, 1)[0])
+    chosen = train.take(floor_draws(len(train), n, 1)[0])
+    return ImageSet(chosen.pixels.to(device), chosen.cond)
 
 
 def measure(metric: Obedience, pixels: Tensor, cond: Condition, target: Tensor | None) -> dict[str, Tensor]:
