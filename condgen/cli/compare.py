@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from condgen.cli.errors import RunError, UserError, nearest
 from condgen.cli.parser import OneLineParser
+
+if TYPE_CHECKING:
+    from condgen.metrics import Extractor
 
 MARK = "<!-- condgen compare -->"
 
@@ -49,8 +55,9 @@ def run(verb: str, args: list[str]) -> int:
     differences = unlike([item.protocol for item in runs])
     if differences and not options.force:
         raise UserError(f"{first_difference(runs, differences)} (--force compares them anyway)")
+    build = partial(extractor, trusted=options.trust)
     try:
-        comparison = compare(runs, options.trust, say=lambda what: print(f"{what} ...", flush=True))
+        comparison = compare(runs, options.trust, build, say=lambda what: print(f"{what} ...", flush=True))
     except (ValueError, OSError) as error:
         raise RunError(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
     write(page, to_html(comparison))
@@ -65,6 +72,20 @@ def run(verb: str, args: list[str]) -> int:
         print(f"warning: the protocols differ in {difference.field}")
     print(f"report       {page}\ntable        {table}")
     return 0
+
+
+def extractor(card: dict[str, Any], origin: str, trusted: Sequence[str]) -> Extractor:
+    """Build an extractor that a run's config names.
+
+    Raises:
+        ValueError: If it cannot be built.
+    """
+    from condgen.cli.extractor_config import built
+
+    try:
+        return built(card, origin, trusted)
+    except UserError as error:
+        raise ValueError(str(error)) from error
 
 
 def outputs(out: str) -> tuple[Path, Path]:

@@ -41,7 +41,7 @@ def find_extractor(name: str, trusted: Sequence[str]) -> Extractor:
     """
     suffix = Path(name).suffix
     if suffix in (".yaml", ".yml"):
-        return configured(Path(name), trusted)
+        return built(read(Path(name)), name, trusted)
     if suffix == ".safetensors":
         return ClassifierExtractor(name)
     if suffix in (".pth", ".pt"):
@@ -53,17 +53,25 @@ def find_extractor(name: str, trusted: Sequence[str]) -> Extractor:
     return NAMED[name]()
 
 
-def configured(path: Path, trusted: Sequence[str]) -> Extractor:
-    """Build the extractor of a config; its classes come from `PACKAGES` and trusted ones alone."""
+def built(card: dict[str, Any], origin: object, trusted: Sequence[str]) -> Extractor:
+    """Build an extractor; its classes come from `PACKAGES` and trusted ones alone.
+
+    Args:
+        card: Its `class_path` and `init_args`.
+        origin: The file that it is from, as errors name it.
+        trusted: Further packages.
+
+    Raises:
+        UserError: If it cannot be built.
+    """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Extractor, "extractor", required=True)
     try:
-        with imports_from((*PACKAGES, *trusted), path):
-            content = json.dumps(read(path))
-            made = parser.instantiate(parser.parse_args([f"--extractor={content}"])).extractor
+        with imports_from((*PACKAGES, *trusted), origin):
+            made = parser.instantiate(parser.parse_args([f"--extractor={json.dumps(card)}"])).extractor
     except (ArgumentError, ImportError, ValueError, TypeError, AttributeError, OSError) as error:
         reason = re.sub(r": give --\S+ VALUE$", " among its init_args", explain(error, ()))
-        raise UserError(f"{path}: {reason}") from error
+        raise UserError(f"{origin}: {reason}") from error
     assert isinstance(made, Extractor)
     return made
 

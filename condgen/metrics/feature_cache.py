@@ -44,6 +44,11 @@ class FeatureCache:
         text = json.dumps({"format": FORMAT, **content}, sort_keys=True)
         return sha256(text.encode()).hexdigest()
 
+    @classmethod
+    def split_key(cls, images: str, extractor: str, most: int | None = None) -> str:
+        """Return the key of the features of a data module's split, or of `most` random images of it, by both hashes."""
+        return cls.key(images=images, extractor=extractor, most=most)
+
     def load(self, key: str) -> Features | None:
         """Return the features kept under a key, on the CPU; None if there are none."""
         return self._load(self._features_file(key), lambda content: read_features(content, key))
