@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from condgen.cli.errors import RunError, UserError, nearest
 from condgen.cli.parser import OneLineParser
+from condgen.whole import whole_file
 
 if TYPE_CHECKING:
     from condgen.metrics import Extractor
@@ -101,12 +101,8 @@ def outputs(out: str) -> tuple[Path, Path]:
 
 def write(path: Path, text: str) -> None:
     """Write a file whole or not at all, making its folder if needed."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        with whole_file(path) as file:
+            file.write(text.encode())
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise UserError(str(error)) from error

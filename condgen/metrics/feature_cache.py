@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from condgen.cache_root import cache_root
 from condgen.metrics.base import Features
+from condgen.whole import whole_file
 
 FORMAT = 1
 """Changes with what a file holds, so that files of another version are never read."""
@@ -84,18 +84,11 @@ class FeatureCache:
         return None
 
     def _save(self, path: Path, content: Callable[[], bytes]) -> None:
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
+            with whole_file(path) as file:
                 file.write(content())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
         except OSError as error:
-            warn(f"{path} cannot be written ({error.strerror}); the evaluation goes on without it")
-        finally:
-            remove(part)
+            warn(f"{error}; the evaluation goes on without it")
 
 
 def write_features(features: Features, key: str) -> bytes:
