@@ -139,3 +139,13 @@ def test_what_no_data_tells_is_said(text_run: Path, fails: Fails, tmp_path: Path
     drawn = DrawnImages(text_run, 12, conditions=lambda _: SplitImages(data, "test"))
     with pytest.raises(ValueError, match="ShapesMask compares with 'mask'; samples are asked for text"):
         evaluate(SplitImages(data, "test"), drawn, None, obedience=[ShapesMask()])
+
+
+def test_samples_are_drawn_in_whole_chunks(text_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, generated = data_of("text")[0], []
+    drawn = DrawnImages(text_run, 1100, conditions=lambda _: SplitImages(data, "test"))
+    drawn.model.sample_chunk = 48
+    generate = drawn.model.generate
+    monkeypatch.setattr(drawn.model, "generate", lambda *args: generated.append(len(args[0])) or generate(*args))
+    assert len(drawn.images) == 1100
+    assert generated == [48] * 23  # 1,100 by 48, the last chunk filled up alone

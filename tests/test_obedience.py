@@ -15,11 +15,10 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from condgen.callbacks import EvaluateSamples
-from condgen.callbacks.samples import draw
 from condgen.data import ImageSet, Shapes
 from condgen.metrics import EdgeAgreement, Obedience, PairedError, ShapesFacts, ShapesMask
 from condgen.models import GenerativeModel
-from condgen.models.asking import ask
+from condgen.models.asking import ask, draw
 from condgen.types import Condition
 
 

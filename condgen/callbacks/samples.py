@@ -7,18 +7,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import lightning as L
-import torch
 from torch import Tensor
 
 from condgen.data import Images
 from condgen.models import GenerativeModel
-from condgen.models.asking import ask
-from condgen.pixels import conditions_to_model, to_uint8
+from condgen.models.asking import ask, draw
 from condgen.seeding import share
 from condgen.types import Condition
-
-BLOCK = 512
-"""Samples whose pictures are held as float32 at a time: so many, but whole chunks of the model's, and at least one."""
 
 
 class Samples(NamedTuple):
@@ -35,16 +30,6 @@ class Samples(NamedTuple):
     cond: Condition
     target: Tensor | None
     seconds: float
-
-
-def draw(model: GenerativeModel, cond: Condition, seeds: Tensor) -> Tensor:
-    """Sample uint8 images (N, C, H, W) for stored conditions, of which the model gets those that it needs."""
-    known = {key: value for key, value in cond.items() if key in model.condition_keys}
-    parts, chunk = [], model.sample_chunk
-    for rows in torch.arange(len(seeds)).split(max(1, BLOCK // chunk) * chunk):
-        part = conditions_to_model({key: value[rows] for key, value in known.items()})
-        parts.append(to_uint8(model.sample(part, seeds=seeds[rows])))
-    return torch.cat(parts)
 
 
 def draw_samples(

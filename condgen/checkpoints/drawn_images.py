@@ -8,18 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from condgen.checkpoints.load import find_checkpoint, load_model, read_checkpoint
 from condgen.data import Images, ImageSet, LoadedImages, SplitImages
 from condgen.models import GenerativeModel
-from condgen.models.asking import ask, classes_in_turn
+from condgen.models.asking import ask, classes_in_turn, draw
 from condgen.models.weights_hash import weights_hash
-from condgen.pixels import conditions_to_model, to_uint8
-from condgen.types import Condition, Shape
-
-CHUNK = 500
-"""Samples that are held as float32 at a time."""
+from condgen.types import Shape
 
 
 class DrawnImages(LoadedImages):
@@ -88,15 +83,10 @@ class DrawnImages(LoadedImages):
         """Draw all samples."""
         index, start = torch.arange(self.n), time.perf_counter()
         asked = ask(self.model, index, self._stored)
-        known = {key: value for key, value in asked.cond.items() if key in self.model.condition_keys}
-        pixels = torch.cat([self._draw(part, known) for part in index.split(CHUNK)])
+        pixels = draw(self.model, asked.cond, index + self.first_seed).cpu()
         self.cost["sampling_ms_per_image"] = 1000 * (time.perf_counter() - start) / self.n
         self.target = asked.target
         return ImageSet(pixels, asked.cond)
-
-    def _draw(self, index: Tensor, known: Condition) -> Tensor:
-        cond = conditions_to_model({key: value[index] for key, value in known.items()})
-        return to_uint8(self.model.sample(cond, seeds=index + self.first_seed)).cpu()
 
     def _stored(self) -> Images:
         assert self.asked_of is not None

@@ -1,4 +1,4 @@
-"""What a model is asked for when its samples are scored."""
+"""What a model is asked for when its samples are scored, and the drawing of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from torch import Tensor
 
 from condgen.data import Images
 from condgen.models.base import GenerativeModel
+from condgen.pixels import conditions_to_model, to_uint8
 from condgen.seeding import generator
 from condgen.types import Condition
+
+BLOCK = 512
+"""Samples whose pictures are held as float32 at a time: so many, but whole chunks of the model's, and at least one."""
 
 
 class Asked(NamedTuple):
@@ -42,3 +46,13 @@ def ask(model: GenerativeModel, index: Tensor, images: Callable[[], Images]) -> 
     order = torch.randperm(len(split), generator=generator("asked"))
     rows = split.take(order[index % len(split)])
     return Asked(rows.cond, rows.pixels)
+
+
+def draw(model: GenerativeModel, cond: Condition, seeds: Tensor) -> Tensor:
+    """Sample uint8 images (N, C, H, W) for stored conditions, of which the model gets those that it needs."""
+    known = {key: value for key, value in cond.items() if key in model.condition_keys}
+    parts, chunk = [], model.sample_chunk
+    for rows in torch.arange(len(seeds)).split(max(1, BLOCK // chunk) * chunk):
+        part = conditions_to_model({key: value[rows] for key, value in known.items()})
+        parts.append(to_uint8(model.sample(part, seeds=seeds[rows])))
+    return torch.cat(parts)
