@@ -16,6 +16,8 @@ from condgen.cli.errors import UserError
 def imports_from(packages: Sequence[str], file: object) -> Iterator[None]:
     """Let the parser import from these packages alone; its settings, which are those of the process, are put back.
 
+    jsonargparse, up to 4.53, can add to its settings in public, and neither read them nor take back what was added.
+
     Raises:
         UserError: If the block fails because `file` names a class of another package.
     """
