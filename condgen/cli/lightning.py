@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import lightning as L
 from jsonargparse import ArgumentError, Namespace
+from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
@@ -34,7 +35,7 @@ from condgen.callbacks import (
     TrainingTime,
     WritePredictions,
 )
-from condgen.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
+from condgen.checkpoints import AtomicCheckpointIO, CheckpointError, find_checkpoint, read_checkpoint
 from condgen.cli.callbacks import check_monitor, suited_to
 from condgen.cli.errors import RunError, UserError
 from condgen.cli.explain import explain
@@ -112,6 +113,7 @@ class CLI(LightningCLI):
         given = config.trainer.get("logger")
         others = given if isinstance(given, list) else [given] if given not in (None, True, False) else []
         kwargs["default_root_dir"] = str(self.run_folder)
+        kwargs["plugins"] = with_atomic_saves(config.trainer.get("plugins"))
         kwargs["logger"] = [CSVLogger(self.run_folder, name="", version=""), *others]
         if config.trainer.strategy == "auto" and not self.model.automatic_optimization:
             kwargs["strategy"] = strategy_for(config.trainer)
@@ -143,6 +145,12 @@ class SaveConfig(SaveConfigCallback):
             parser.dump_header = [*(parser.dump_header or []), f"checkpoint: {config.ckpt_path}"]
             config.ckpt_path = None
         super().__init__(parser, config, **kwargs)
+
+
+def with_atomic_saves(plugins: Any) -> list[Any]:
+    """Add condgen's way of writing checkpoints to the trainer's plugins, unless there is one already."""
+    given = plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
+    return given if any(isinstance(plugin, CheckpointIO) for plugin in given) else [*given, AtomicCheckpointIO()]
 
 
 def shared_run_folder(root: str, name: str, suffix: str) -> Path:
