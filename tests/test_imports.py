@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "condgen"
-ROOT = {"types", "cache_root", "checks", "download", "pixels", "seeding", "pictures", "whole", "words"}
+ROOT = {"types", "cache_root", "checks", "download", "interrupts", "pixels", "seeding", "pictures", "whole", "words"}
 BODY = {"nets", "conditions", "objectives", "processes", "data"}
 ALLOWED = {
     **dict.fromkeys(ROOT, ROOT),

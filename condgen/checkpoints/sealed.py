@@ -1,4 +1,4 @@
-"""Zip files that carry a hash of themselves in their comment: every altered byte is noticed, and zip readers read on."""
+"""Zip files with a hash of themselves in their comment: an altered byte is noticed, and zip readers read on."""
 
 from __future__ import annotations
 

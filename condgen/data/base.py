@@ -78,8 +78,10 @@ class ImageDataModule(L.LightningDataModule):
         return hash_images(self.images(split).all())
 
     def train_dataloader(self) -> BatchLoader:
-        """Return shuffled training batches for this process."""
-        return self._loader("train", self.batch_size, shuffle=True)
+        """Return shuffled training batches for this process, from the one on that the model is at."""
+        loader = self._loader("train", self.batch_size, shuffle=True)
+        loader.batches = getattr(self.trainer.lightning_module, "batches_seen", 0) if self.trainer else 0
+        return loader
 
     def val_dataloader(self) -> BatchLoader | NoImages:
         """Return the validation split for this process, each image once; one batch of none if the model reads none."""

@@ -236,6 +236,11 @@ class AdversarialModel(GenerativeModel):
             optimizer.step()
             optimizer.zero_grad()
 
+    @property
+    def at_window_end(self) -> bool:
+        """Whether the last batch ended its accumulation window, so that no gradient waits for the next one."""
+        return window_ends(self.trainer, self.batches_seen - 1, self.accumulate_grad_batches)
+
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip one player's gradient; a scaler's factor has been taken out by now."""
         if self.gradient_clip_val is not None:

@@ -71,6 +71,11 @@ class RecordedModule(L.LightningModule):
             self._log_losses()
         return loss
 
+    @property
+    def at_window_end(self) -> bool:
+        """Whether the last batch ended its accumulation window, so that no gradient waits for the next one."""
+        return not cast(Any, self.trainer).fit_loop._should_accumulate()
+
     def is_logged(self) -> bool:
         """Tell whether the last batch was one that the loggers see: the first, and each `log_every_n_steps`-th."""
         interval = cast(Any, self.trainer).log_every_n_steps or 1
