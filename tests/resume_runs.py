@@ -64,6 +64,10 @@ def trained(run: Path) -> dict[str, Any]:
     return content
 
 
+def batches_seen(run: Path) -> int:
+    return int(read_checkpoint(run)["condgen"]["progress"]["batches_seen"])
+
+
 def rows(run: Path) -> list[dict[str, str]]:
     """What a run has logged but for the clock."""
     told = [{k: v for k, v in row.items() if not k.startswith("time/") and v} for row in read_rows(run / "metrics.csv")]
@@ -83,7 +87,9 @@ def equal(a: Any, b: Any, where: str = "") -> str:
             return f"{where}: keys {a.keys() ^ b.keys()}"
         return next((found for key in a if (found := equal(a[key], b[key], f"{where}.{key}"))), "")
     if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
-        return next((found for i, (x, y) in enumerate(zip(a, b, strict=True)) if (found := equal(x, y, f"{where}.{i}"))), "")
+        return next(
+            (found for i, (x, y) in enumerate(zip(a, b, strict=True)) if (found := equal(x, y, f"{where}.{i}"))), ""
+        )
     return "" if a == b else f"{where}: {a!r} and {b!r}"
 
 
@@ -92,5 +98,5 @@ def check_same(run: Path, whole: Path) -> None:
     for read in (trained, rows):
         found = equal(read(run), read(whole), read.__name__)
         assert not found, found
-    assert pictures(run) == pictures(whole)
+    assert pictures(run) == pictures(whole), (sorted(pictures(run)), sorted(pictures(whole)))
     assert {path.name for path in run.rglob("*.ckpt")} == {path.name for path in whole.rglob("*.ckpt")}

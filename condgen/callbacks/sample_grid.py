@@ -70,10 +70,14 @@ class SampleGrid(L.Callback):
             self.draw(trainer, pl_module)
 
     def draw(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        """Sample, write the file, and hand the picture to the loggers; give up if the process is asked to leave."""
+        """Sample, write the file, and hand the picture to the loggers; give up if the run is about to be left."""
         folder = run_folder(trainer)
-        if trainer.is_global_zero:
+        if not trainer.is_global_zero:
+            return
+        if model.at_window_end:
             self._owed = not interrupts.attempt(lambda: self._draw(trainer, model, folder))
+        else:
+            self._draw(trainer, model, folder)
 
     def _draw(self, trainer: L.Trainer, model: GenerativeModel, folder: Path) -> None:
         picture = self._of_classes(model) if classes_in_turn(model) else self._of_rows(trainer, model, folder)

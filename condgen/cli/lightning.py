@@ -55,6 +55,7 @@ class CLI(LightningCLI):
 
     run_folder: Path
     resumed: Path | None = None
+    more_given = False
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name, condgen's callbacks, and the links from data to model."""
@@ -76,7 +77,7 @@ class CLI(LightningCLI):
         """Parse without looking at the process's own command line."""
         try:
             self.config = parser.parse_args(cast(list[str], args))
-            if self.resumed is not None:
+            if self.resumed is not None and self.more_given:
                 saved = parser.parse_args(["fit", "--config", str(self.resumed / "config.yaml")])
                 check_changes(self.resumed, saved.fit, self.config.fit)
         except ArgumentError as error:
@@ -190,7 +191,8 @@ def start(verb: str, args: list[str]) -> CLI:
 
     strict = {"exit_on_error": False}
     if verb == "fit" and (folder := resumed_folder(args)) is not None:
-        Verb.resumed, args = folder, ["--config", str(folder / "config.yaml"), *args]
+        Verb.resumed, Verb.more_given = folder, len(args) > 2
+        args = ["--config", str(folder / "config.yaml"), *args]
     try:
         cli = Verb(
             L.LightningModule,
