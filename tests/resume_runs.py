@@ -26,8 +26,8 @@ FAMILIES = {
     "dcgan": ["-c", "model/dcgan.yaml", "--model.generator.width", "2", "--model.discriminator.width", "2"],
     "vae": ["-c", "model/mlp_vae.yaml"],
     "ddpm": [
-        "-c", "model/ddpm.yaml", "--model.net.width", "8", "--model.net.multipliers", "[1,1]", "--model.net.blocks", "1",
-        "--model.sampler.steps", "2",
+        "-c", "model/ddpm.yaml", "--model.net.width", "8", "--model.net.multipliers", "[1,1]",
+        "--model.net.blocks", "1", "--model.sampler.steps", "2",
     ],
     "classifier": ["-c", "model/classifier.yaml"],
 }  # fmt: skip

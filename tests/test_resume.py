@@ -27,11 +27,10 @@ from resume_runs import (
     trained,
 )
 
-from condgen.callbacks import EvaluateSamples, SampleGrid
+from condgen.callbacks import EvaluateSamples
 from condgen.checkpoints import AtomicCheckpointIO, read_checkpoint
 from condgen.cli import lightning as cli  # noqa: F401 - so that children need not import it
 from condgen.models.recorded import RecordedModule
-
 
 Signal = Callable[[int, int], None]
 
@@ -193,8 +192,8 @@ def test_changes_are_named_and_refused_unless_they_are_allowed(finished: Path, t
     assert "seed_everything is 0 there and 3 here" in line
     assert "checkpoint" not in line
     assert "max_steps" not in line
-    line = fails("fit", *more, "--model.loss", "Hinge")
-    assert "model.loss is 'condgen.objectives.NonSaturating' there and 'condgen.objectives.Hinge' here" in line
+    line = fails("fit", *more, "--model.loss", "LeastSquares")
+    assert "model.loss is 'condgen.objectives.Hinge' there and 'condgen.objectives.LeastSquares' here" in line
     assert (run / "config.yaml").read_text() == before
     assert batches_seen(run) == 5
     resume(run, "--trainer.max_steps", "7", *lr, "--allow_changes")
