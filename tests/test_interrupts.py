@@ -226,7 +226,7 @@ def test_all_processes_leave_together_and_go_on(tmp_path: Path) -> None:
     os.kill(child, signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 143
-    assert not Path(f"/proc/{child}").exists()
+    wait_for(lambda: not is_running(child), 10)
     (run,) = tmp_path.glob("runs/*/*")
     done = batches_seen(run)
     last = str(done + 7)
@@ -236,6 +236,11 @@ def test_all_processes_leave_together_and_go_on(tmp_path: Path) -> None:
     assert whole.wait(timeout=240) == 0
     (other,) = tmp_path.glob("whole/*/*")
     check_same(run, other)
+
+
+def is_running(process: int) -> bool:
+    status = Path(f"/proc/{process}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def children(parent: int) -> list[int]:

@@ -237,16 +237,12 @@ class AdversarialModel(GenerativeModel):
             optimizer.step()
             optimizer.zero_grad()
 
-    @property
-    def at_window_end(self) -> bool:
-        """Whether the last batch ended its accumulation window."""
-        return window_ends(self.trainer, self.batches_seen - 1, self.accumulate_grad_batches)
-
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip one player's gradient; a scaler's factor has been taken out by now."""
-        if self.gradient_clip_val is not None:
+        super().on_before_optimizer_step(optimizer)
+        if self.gradient_clip_val is not None and self.gradient_norm is not None:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, self.gradient_clip_val)
+            nn.utils.clip_grads_with_norm_(parameters, self.gradient_clip_val, self.gradient_norm)
 
     def progress(self) -> dict[str, int]:
         """Return the counters that a checkpoint keeps."""
