@@ -30,6 +30,7 @@ from resume_runs import (
 from condgen.callbacks import EvaluateSamples
 from condgen.checkpoints import AtomicCheckpointIO, read_checkpoint
 from condgen.cli import lightning as cli  # noqa: F401 - so that children need not import it
+from condgen.cli.lock import locked
 from condgen.models.recorded import RecordedModule
 
 Signal = Callable[[int, int], None]
@@ -266,3 +267,47 @@ def test_an_end_within_an_accumulation_window_is_refused(tmp_path: Path, fails: 
     args = [*SMALL, *CGAN, "--runs", str(tmp_path), "--model.accumulate_grad_batches", "2"]
     line = fails(*args, "--trainer.max_steps", "6", code=1)
     assert "trainer.max_steps 6 is within a window of accumulate_grad_batches=2; use 7" in line
+
+
+def test_one_process_at_a_time_works_in_a_folder(finished: Path, tmp_path: Path, fails: Fails) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    other, told = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        with locked(run):
+            helper = os.fork()  # as a loader's workers are
+            if helper == 0:
+                os.read(other[0], 1)
+                os._exit(0)
+            os.write(told[1], b"x")
+            signal.pause()
+    os.read(told[0], 1)
+    more = ["--resume", str(run), "--trainer.max_steps", "6"]
+    assert f"{run} is in use by another process" in fails("fit", *more)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    for place in (run, run / "checkpoints"):
+        (place / ".file.0123456789abcdef.part").touch()
+    resume(run, "--trainer.max_steps", "6")
+    os.write(other[1], b"x")
+    assert not list(run.rglob(".*.part"))
+
+
+def test_a_stop_within_an_accumulation_window_waits_for_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by trainer.max_time."""
+    args = [*CGAN, "--model.accumulate_grad_batches", "2", "--trainer.max_steps", "9"]
+    whole = fit(tmp_path / "whole", *args)
+
+    def on_train_batch_end(self: Any, trainer: Any, model: Any, *_: Any) -> None:
+        trainer.should_stop = model.batches_seen == 6
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EvaluateSamples, "on_train_batch_end", on_train_batch_end)
+        run = fit(tmp_path / "run", *args)
+    assert batches_seen(run) == 7
+    resume(run)
+    found = equal(trained(run), trained(whole))
+    assert not found, found
+    assert rows(run) == rows(whole)

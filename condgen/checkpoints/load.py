@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,16 @@ def newest_good(run: Path) -> Path:
         found = damage(file)
         if not found:
             if what:
-                print(f"warning: {last} is damaged: {what}; {file.name} is taken in its place")
+                warn(f"{last} is damaged: {what}; {file.name} is taken in its place")
             return file
         what = what or found
     raise CheckpointError(f"{last} is damaged: {what}; the run has no other checkpoint that is whole")
+
+
+@cache
+def warn(line: str) -> None:
+    """Say something once."""
+    print(f"warning: {line}")
 
 
 def damage(file: Path) -> str:

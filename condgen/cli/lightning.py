@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
 from jsonargparse import ArgumentError, Namespace
-from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
@@ -35,15 +32,17 @@ from condgen.callbacks import (
     TrainingTime,
     WritePredictions,
 )
-from condgen.checkpoints import AtomicCheckpointIO, CheckpointError, find_checkpoint, read_checkpoint
+from condgen.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
 from condgen.cli.callbacks import check_monitor, suited_to
 from condgen.cli.errors import RunError, UserError
 from condgen.cli.explain import explain
 from condgen.cli.files import is_first_process, shared_run_folder
 from condgen.cli.includes import expand_includes
-from condgen.cli.resume import check_changes, check_processes, finished, requeued_folder, resumed_folder
+from condgen.cli.lock import locked
+from condgen.cli.quiet import quiet
+from condgen.cli.resume import add_resume, check_changes, check_processes, finished, requeued_folder, resumed_folder
 from condgen.cli.saved_config import SaveConfig
-from condgen.cli.trainer_flags import check_trainer, strategy_for
+from condgen.cli.trainer_flags import check_trainer, strategy_for, with_atomic_saves
 from condgen.data import ImageDataModule
 from condgen.interrupts import Interrupted
 
@@ -96,23 +95,23 @@ class CLI(LightningCLI):
         config.weights_only = True
         if verb == "fit":
             self._choose_start(config)
-        elif not config.ckpt_path:
-            raise UserError(f"{verb} needs a checkpoint: give --ckpt_path RUN_OR_FILE")
-        if config.ckpt_path:
+        elif config.ckpt_path:
             config.ckpt_path = str(find_checkpoint(config.ckpt_path))
+        else:
+            raise UserError(f"{verb} needs a checkpoint: give --ckpt_path RUN_OR_FILE")
 
     def _choose_start(self, config: Namespace) -> None:
         """Let a run go on in its folder, or begin in a new one, from a checkpoint or from nothing."""
         self.resumed = self.resumed or requeued_folder(config.runs)
         if self.resumed is not None and config.ckpt_path:
             raise UserError("give --resume RUN to go on in its folder, or --ckpt_path RUN to begin a new one, not both")
-        config.ckpt_path = config.ckpt_path or self.resumed
-        if config.ckpt_path:
-            file = find_checkpoint(config.ckpt_path)
-            self.beginning = read_checkpoint(file)
+        beginning = config.ckpt_path or self.resumed
+        if beginning is not None:
+            config.ckpt_path = str(find_checkpoint(beginning))
+            self.beginning = read_checkpoint(config.ckpt_path)
             what = finished(self.beginning, config.trainer)
             if what:
-                raise UserError(f"{file} {what}")
+                raise UserError(f"{config.ckpt_path} {what}")
 
     def before_instantiate_classes(self) -> None:
         """Refuse what would be ignored or fail late."""
@@ -157,18 +156,6 @@ class CLI(LightningCLI):
         beside = [ExportClassifier(), WritePredictions()]
         trainer: L.Trainer = super()._instantiate_trainer(config, [TrainingTime(), *callbacks, *beside])
         return trainer
-
-
-def add_resume(parser: LightningArgumentParser) -> None:
-    """Add the options that let a run go on."""
-    parser.add_argument("--resume", type=str | None, default=None, help="run's folder: go on there, bit for bit")
-    parser.add_argument("--allow_changes", action="store_true", help="go on though the config has changed")
-
-
-def with_atomic_saves(plugins: Any) -> list[Any]:
-    """Add condgen's way of writing checkpoints to the trainer's plugins, unless there is one already."""
-    given = plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
-    return given if any(isinstance(plugin, CheckpointIO) for plugin in given) else [*given, AtomicCheckpointIO()]
 
 
 def run(verb: str, args: list[str]) -> int:
@@ -219,7 +206,7 @@ def execute(cli: CLI, verb: str) -> None:
         print(summary(cli), flush=True)
     if verb in ("validate", "test"):
         cli.config[verb]["verbose"] = False
-    with failures(cli):
+    with locked(cli.run_folder) if is_first_process() else nullcontext(), failures(cli):
         LightningCLI._run_subcommand(cli, verb)
     if cli.trainer.is_global_zero:
         print(f"run folder   {cli.run_folder}")
@@ -258,14 +245,3 @@ def summary(cli: CLI) -> str:
         f"{'x'.join(map(str, cli.datamodule.image_shape))}, {cli.trainer.world_size} x {device}, "
         f"precision {cli.trainer.precision}, seed {os.environ.get('PL_GLOBAL_SEED')}"
     )
-
-
-def quiet() -> None:
-    """Keep Lightning's hints and warnings of its own internals off the screen."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*Couldn't infer the batch indices.*")  # batches carry their own
-    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the scores are those of all processes
-    warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")  # the averaged net
-    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")  # batches count, not epochs

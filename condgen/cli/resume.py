@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser
 
 from condgen.cli.errors import UserError
 from condgen.cli.files import job
@@ -21,6 +22,12 @@ FREE = (
     "config", "include", "ckpt_path", "resume", "allow_changes", "weights_only",
 )  # fmt: skip
 """What a resumed run may be given anew: how long it trains, and how it is watched; never what it learns."""
+
+
+def add_resume(parser: LightningArgumentParser) -> None:
+    """Add the options that let a run go on."""
+    parser.add_argument("--resume", type=str | None, default=None, help="run's folder: go on there, bit for bit")
+    parser.add_argument("--allow_changes", action="store_true", help="go on though the config has changed")
 
 
 def resumed_folder(args: list[str]) -> Path | None:
