@@ -33,6 +33,7 @@ def whole_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
                     file.flush()
                     os.fsync(file.fileno())
             os.replace(part, path)
+            sync_folder(path.parent)
         finally:
             part.unlink(missing_ok=True)
 
@@ -61,6 +62,18 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 def is_filled(folder: Path) -> bool:
     """Tell whether something is there, other than an empty folder."""
     return folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that the names in a folder are on the disk; systems that open no folders do it by themselves."""
+    try:
+        number = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def part_of(path: Path) -> Path:
