@@ -12,18 +12,6 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "condgen"
 ROOT = {"types", "cache_root", "checks", "download", "interrupts", "masks", "pixels", "pictures", "seeding", "whole"}
 ROOT |= {"words"}
-    "types",
-    "cache_root",
-    "checks",
-    "download",
-    "interrupts",
-    "masks",
-    "pixels",
-    "seeding",
-    "pictures",
-    "whole",
-    "words",
-}
 BODY = {"nets", "conditions", "objectives", "processes", "data"}
 ALLOWED = {
     **dict.fromkeys(ROOT, ROOT),
