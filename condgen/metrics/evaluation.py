@@ -71,22 +71,26 @@ def evaluate(
         parts.append(score_sets(real, fake, Evaluator(extractor, subset_size), train, fit, floor))
     if obedience:
         parts.append(score_samples(real, fake, obedience, floor))
-    rows: dict[str, Any] = {}
-    tables: dict[str, list[Any]] = {}
-    warnings: list[str] = []
-    card = protocol(real, fake)
-    for found, floors, how in parts:
-        rows |= score_rows(found.scores, floors)
-        tables |= {name: plain(table) for name, table in found.per_class.items()}
-        warnings += found.warnings
-        card |= how
+    out, card = together(parts), protocol(real, fake)
+    for part in parts:
+        card |= part.protocol
     return {
-        "scores": rows,
-        **({"per_class": tables} if tables else {}),
-        "warnings": warnings,
+        **out,
         **({"cost": fake.cost} if fake.cost else {}),
         "protocol": card | {"seconds": round(time.perf_counter() - start, 3)},
     }
+
+
+def together(parts: Sequence[Part]) -> dict[str, Any]:
+    """Put the scores, tables by class and warnings of all parts together."""
+    rows: dict[str, Any] = {}
+    tables: dict[str, list[Any]] = {}
+    warnings: list[str] = []
+    for found, floors, _ in parts:
+        rows |= score_rows(found.scores, floors)
+        tables |= {name: plain(table) for name, table in found.per_class.items()}
+        warnings += found.warnings
+    return {"scores": rows, **({"per_class": tables} if tables else {}), "warnings": warnings}
 
 
 def protocol(real: ImageSource, fake: ImageSource) -> dict[str, Any]:
