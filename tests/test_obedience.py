@@ -11,6 +11,7 @@ import lightning as L
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import binomtest
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
@@ -172,3 +173,13 @@ def test_grids_show_conditions_beside_samples(tmp_path: Path, make_trainer: Call
     assert len(lines) == 4
     width, height = Image.open(picture).size
     assert width / height == pytest.approx(5 / 4, rel=0.02)  # mask, real image and three samples by four rows
+
+
+def test_shares_of_facts_have_wilson_intervals() -> None:
+    images = Shapes(conditions=["text"]).drawn["test"].take(torch.arange(50))
+    metric = ShapesFacts()
+    metric.update(images.pixels, images.cond, None)
+    assert metric.compute()["shape"] == 1.0
+    low, high = metric.intervals()["shape"]
+    due = binomtest(50, 50).proportion_ci(method="wilson")
+    assert (float(low), float(high)) == pytest.approx((due.low, due.high), abs=1e-4)
