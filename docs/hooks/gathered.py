@@ -7,7 +7,6 @@ import re
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -78,19 +77,18 @@ def notebook_files(path: Path) -> Iterator[tuple[str, str | bytes]]:
     """Yield a notebook's page, and the pictures in its outputs."""
     place, parts = f"notebooks/{path.stem}", []
     for number, cell in enumerate(json.loads(path.read_text())["cells"]):
-        source = "".join(cell["source"])
+        source = "".join(cell["source"]).replace("](../docs/", "](../")
         parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
         for i, output in enumerate(cell.get("outputs", [])):
-            picture = output.get("data", {}).get("image/png")
-            if picture is None:
-                parts.append(f"```text\n{text_of(output).rstrip()}\n```")
-            else:
+            data = output.get("data", {})
+            if "image/png" in data:
                 name = f"{path.stem}-{number}-{i}.png"
                 parts.append(f"![]({name})")
-                yield f"notebooks/{name}", b64decode(picture)
+                yield f"notebooks/{name}", b64decode(data["image/png"])
+            elif "text/markdown" in data:
+                parts.append("".join(data["text/markdown"]))
+            else:
+                text = "".join(output.get("text") or data.get("text/plain") or "")
+                parts.append(f"```text\n{text.rstrip()}\n```")
     yield f"{place}.md", "\n\n".join(parts)
 
-
-def text_of(output: dict[str, Any]) -> str:
-    """Return the text of a cell's output."""
-    return "".join(output.get("text") or output.get("data", {}).get("text/plain") or "")
