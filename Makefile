@@ -2,7 +2,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test slow notebooks docs lint types check clean
+.PHONY: quickstart test slow soak notebooks docs lint types check clean
 
 quickstart: $(VENV)/.installed  ## train, score and sample a CGAN on real digits
 	$(BIN)/condgen quickstart
@@ -12,6 +12,9 @@ test: $(VENV)/.installed-dev  ## the whole test suite
 
 slow: $(VENV)/.installed-dev  ## the tests that take half a minute or more each
 	$(BIN)/python -m pytest -n 2 -m slow
+
+soak: $(VENV)/.installed-dev  ## hours of kills and signals; goes on where it stopped; SOAK="kills --minutes 5" for a part
+	$(BIN)/python -m experiments.soak.run $(SOAK)
 
 notebooks: $(VENV)/.installed-dev  ## run all notebooks
 	$(BIN)/python -m pytest -n 2 -m slow tests/test_notebooks.py

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from condgen.checkpoints.sealed import check_seal
 from condgen.models import GenerativeModel
 from condgen.models.plain import OWN_PACKAGES, from_plain, import_class
 from condgen.models.recorded import FORMAT
@@ -27,13 +29,62 @@ def find_checkpoint(path: str | Path) -> Path:
         raise CheckpointError(f"checkpoint {path} is an address; download the file yourself and give its path")
     path = Path(path)
     if path.is_dir():
-        file = path / "checkpoints" / "last.ckpt"
-        if not file.is_file():
-            raise CheckpointError(f"run folder {path} has no checkpoints/last.ckpt")
-        return file
+        return newest_good(path)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint {path}")
     return path
+
+
+def newest_good(run: Path) -> Path:
+    """Return a run's last checkpoint or, if that is damaged, the newest other one that is not, and say so.
+
+    Raises:
+        CheckpointError: If the run has none, or none that is whole.
+    """
+    last = run / "checkpoints" / "last.ckpt"
+    others = sorted(last.parent.glob("images=*.ckpt"), reverse=True)
+    if not last.is_file() and not others:
+        raise CheckpointError(f"run folder {run} has no checkpoints/last.ckpt")
+    what = ""
+    for file in (last, *others):
+        found = damage(file)
+        if not found:
+            if what:
+                warn(f"{last} is damaged: {what}; {file.name} is taken in its place")
+            return file
+        what = what or found
+    raise CheckpointError(f"{last} is damaged: {what}; the run has no other checkpoint that is whole")
+
+
+@cache
+def warn(line: str) -> None:
+    """Say something once."""
+    print(f"warning: {line}")
+
+
+def damage(file: Path) -> str:
+    """Say what is wrong with a file's bytes; nothing if they are as they were written."""
+    try:
+        check_seal(file)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def load_sealed(file: Path) -> Any:
+    """Read a file as plain data, after a look at its hash.
+
+    Raises:
+        CheckpointError: If it is damaged, or holds code.
+    """
+    try:
+        check_seal(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch, zipfile and pickle each raise their own
+        reason = f": {error}" if type(error) is ValueError else ""
+        raise CheckpointError(
+            f"{file} is not a checkpoint, or is damaged, or holds code: nothing was run{reason}"
+        ) from error
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -43,10 +94,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         CheckpointError: If it is missing, damaged, holds code, or was not written by condgen.
     """
     file = find_checkpoint(path)
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch, zipfile and pickle each raise their own
-        raise CheckpointError(f"{file} is not a checkpoint, or is damaged, or holds code: nothing was run") from error
+    content = load_sealed(file)
     if not isinstance(content, dict) or not isinstance(content.get("condgen"), dict):
         raise CheckpointError(f"{file} was not written by condgen")
     card = content["condgen"]

@@ -45,29 +45,42 @@ def main(argv: list[str] | None = None) -> int:
         from condgen.cli.errors import nearest
 
         return fail(f"no verb {verb!r}{nearest(verb, VERBS)}; the verbs are {', '.join(VERBS)}", 2)
-    return run(verb, rest)
+    return run(verb, rest, at_last=argv is None)
 
 
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], *, at_last: bool = False) -> int:
     """Import a verb's module and run it; what a user can mend becomes one line.
 
     The working folder is searched for classes last, as `python -m` would search it first.
+
+    Args:
+        verb: The verb.
+        args: What follows it.
+        at_last: Whether the process ends with it.
     """
     from importlib import import_module
 
     from condgen.cli.errors import RunError, UserError
+    from condgen.interrupts import Interrupted, interrupts
 
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
-        code: int = import_module(VERBS[verb][0]).run(verb, args)
+        with interrupts.handled(at_last=at_last):
+            code: int = import_module(VERBS[verb][0]).run(verb, args)
         return code
+    except Interrupted as error:
+        return fail(*error.told)
     except (UserError, RunError) as error:
         if os.environ.get("CONDGEN_TRACEBACK"):
             raise
         return fail(str(error), 2 if isinstance(error, UserError) else 1)
     except KeyboardInterrupt:
         return fail("interrupted", 130)
+    except Exception:  # processes that help this one may be asked to leave before it
+        if interrupts.received is None:
+            raise
+        return fail(*Interrupted(interrupts.received).told)
 
 
 def usage() -> str:

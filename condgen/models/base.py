@@ -195,6 +195,7 @@ class GenerativeModel(RecordedModule, ABC):
 
     def on_validation_start(self) -> None:
         """Let all processes sample with the first one's running statistics."""
+        super().on_validation_start()
         self._share_buffers()
 
     def on_test_start(self) -> None:
