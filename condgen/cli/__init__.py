@@ -26,6 +26,8 @@ VERBS = {
     "info": ("condgen.cli.info", "what a checkpoint takes: condgen info RUN"),
     "data": ("condgen.cli.data", "look at images:        condgen data check FOLDER; condgen data show data/mnist.yaml"),
     "compare": ("condgen.cli.compare", "compare scored runs:   condgen compare RUN RUN --out compare.html"),
+    "list": ("condgen.cli.list", "what there is:         condgen list [models|data|conditions|metrics|samplers|nets]"),
+    "init": ("condgen.cli.init", "your own images:       condgen init DIR, a starter experiment"),
 }
 
 
