@@ -19,6 +19,7 @@ from condgen.metrics.paired import EdgeAgreement, PairedError
 from condgen.metrics.reconstruction import ReconstructionError
 from condgen.metrics.segmented import PerceptualDistance, SegmentedMask
 from condgen.metrics.shapes_obedience import ShapesFacts, ShapesMask
+from condgen.metrics.strokes import StrokeStyle
 
 __all__ = [
     "PRDC",
@@ -49,6 +50,7 @@ __all__ = [
     "SegmentedMask",
     "ShapesFacts",
     "ShapesMask",
+    "StrokeStyle",
     "classification_accuracy_score",
     "evaluate",
     "score_rows",
