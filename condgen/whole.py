@@ -13,8 +13,12 @@ from typing import BinaryIO
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     """Write a file, over one that is there, through a `.part` file beside it that no other process shares.
+
+    Args:
+        path: The file; its folder is made if needed.
+        sync: Wait until it is on the disk, so that it is whole even after a power cut; takes milliseconds.
 
     Raises:
         OSError: If it cannot be written; the block must raise none of another meaning.
@@ -25,8 +29,9 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         try:
             with part.open("xb") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
+                if sync:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)

@@ -173,7 +173,7 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
     (tmp_path / "text.ckpt").write_text("hello")
     assert "is not a checkpoint" in fails("sample", "--ckpt", "text.ckpt")
     (tmp_path / "file").write_text("")
-    assert "cannot write" in fails("sample", "--ckpt", run, "--out", "file/grid.png")
+    assert "file/grid.png cannot be written: " in fails("sample", "--ckpt", run, "--out", "file/grid.png")
 
 
 @pytest.mark.parametrize(

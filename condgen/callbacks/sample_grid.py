@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from condgen.callbacks.real_images import data_of
 from condgen.callbacks.run_folder import run_folder
-from condgen.callbacks.samples import ask, classes_in_turn, draw
 from condgen.data.describe import words
 from condgen.models import GenerativeModel
+from condgen.models.asking import ask, classes_in_turn, draw
 from condgen.pictures import coloured, grid, save_png
 from condgen.pixels import PICTURES, to_uint8
 from condgen.types import Condition, CondSpec

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from condgen.cli.errors import RunError, UserError, nearest
 from condgen.cli.parser import OneLineParser
+from condgen.whole import whole_file
+
+if TYPE_CHECKING:
+    from condgen.metrics import Extractor
 
 MARK = "<!-- condgen compare -->"
 
@@ -49,8 +55,9 @@ def run(verb: str, args: list[str]) -> int:
     differences = unlike([item.protocol for item in runs])
     if differences and not options.force:
         raise UserError(f"{first_difference(runs, differences)} (--force compares them anyway)")
+    build = partial(extractor, trusted=options.trust)
     try:
-        comparison = compare(runs, options.trust, say=lambda what: print(f"{what} ...", flush=True))
+        comparison = compare(runs, options.trust, build, say=lambda what: print(f"{what} ...", flush=True))
     except (ValueError, OSError) as error:
         raise RunError(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
     write(page, to_html(comparison))
@@ -67,6 +74,20 @@ def run(verb: str, args: list[str]) -> int:
     return 0
 
 
+def extractor(card: dict[str, Any], origin: str, trusted: Sequence[str]) -> Extractor:
+    """Build an extractor that a run's config names.
+
+    Raises:
+        ValueError: If it cannot be built.
+    """
+    from condgen.cli.extractor_config import built
+
+    try:
+        return built(card, origin, trusted)
+    except UserError as error:
+        raise ValueError(str(error)) from error
+
+
 def outputs(out: str) -> tuple[Path, Path]:
     """Return where the page and the table go; a Markdown file of another kind is never replaced."""
     page = Path(out)
@@ -80,12 +101,8 @@ def outputs(out: str) -> tuple[Path, Path]:
 
 def write(path: Path, text: str) -> None:
     """Write a file whole or not at all, making its folder if needed."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        with whole_file(path) as file:
+            file.write(text.encode())
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise UserError(str(error)) from error

@@ -56,7 +56,7 @@ def run(verb: str, args: list[str]) -> int:
                 prefix = f"{asked.names[i // len(seeds)]}-" if cond else ""
                 save_png(image, out / f"{prefix}seed={int(repeated[i])}.png")
     except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror or error}") from error
+        raise UserError(str(error)) from error
     print(f"{len(images)} images in {out}")
     return 0
 

@@ -120,21 +120,27 @@ def pretrained_text(model: str, max_tokens: int) -> PretrainedText:
     return PretrainedText(model, max_tokens)
 
 
-def load(make: Callable[[Any], Any], model: str) -> Any:
+def load(make: Callable[[Any], Any], model: str, user: str = "FrozenTextEncoder", what: str = "a text encoder") -> Any:
     """Load a part of a model by `transformers`.
 
+    Args:
+        make: Loads it, given the package.
+        model: What it is loaded from.
+        user: Who needs it, as errors name it.
+        what: What is looked for.
+
     Raises:
-        ValueError: If that is not installed, or cannot.
+        ValueError: If the package is not installed, or cannot.
     """
     try:
         import transformers
     except ImportError as error:
-        raise ValueError("FrozenTextEncoder needs transformers: pip install 'condgen[text]'") from error
+        raise ValueError(f"{user} needs transformers: pip install 'condgen[text]'") from error
     try:
         return make(transformers)
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise ValueError(f"model {model!r} cannot be loaded as a text encoder: {reason}") from error
+        raise ValueError(f"model {model!r} cannot be loaded as {what}: {reason}") from error
 
 
 def describe_folder(folder: Path) -> str:

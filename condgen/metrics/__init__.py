@@ -4,6 +4,7 @@ from condgen.metrics.base import DistributionMetric, Features
 from condgen.metrics.cas import classification_accuracy_score
 from condgen.metrics.classification import InceptionScore, LabelAccuracy
 from condgen.metrics.classwise import Diversity, IntraClassFrechetDistance
+from condgen.metrics.clip_score import CLIPScore
 from condgen.metrics.evaluation import evaluate
 from condgen.metrics.evaluator import Evaluation, Evaluator, Score, score_rows
 from condgen.metrics.extractors import ClassifierExtractor, DigitsExtractor, Extractor, MNISTExtractor
@@ -23,6 +24,7 @@ from condgen.metrics.strokes import StrokeStyle
 
 __all__ = [
     "PRDC",
+    "CLIPScore",
     "ClassifierExtractor",
     "DigitsExtractor",
     "DistributionMetric",
