@@ -1,6 +1,7 @@
 """Scores of generated images, on the features of a frozen extractor."""
 
 from condgen.metrics.base import DistributionMetric, Features
+from condgen.metrics.captions import CaptionMatch
 from condgen.metrics.cas import classification_accuracy_score
 from condgen.metrics.classification import InceptionScore, LabelAccuracy
 from condgen.metrics.classwise import Diversity, IntraClassFrechetDistance
@@ -25,6 +26,7 @@ from condgen.metrics.strokes import StrokeStyle
 __all__ = [
     "PRDC",
     "CLIPScore",
+    "CaptionMatch",
     "ClassifierExtractor",
     "DigitsExtractor",
     "DistributionMetric",

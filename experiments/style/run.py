@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from condgen.callbacks.samples import Asked, ask, draw
 from condgen.checkpoints import load_model
 from condgen.cli.data_config import data_module
 from condgen.data import Images, ImageSet
@@ -27,6 +26,7 @@ from condgen.data.published import of_other_classes
 from condgen.metrics import Evaluator, MNISTExtractor, StrokeStyle
 from condgen.metrics.strokes import stroke_style
 from condgen.models import DDPM
+from condgen.models.asking import Asked, ask, draw
 from condgen.pictures import grid, save_png
 from experiments.results import condgen, machine, newest, write_json
 
