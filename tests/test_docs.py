@@ -69,6 +69,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         for model in ("dcgan", "ddpm"):
             assert main(["fit", *ONE_BATCH, "-c", "data/digits.yaml", "-c", f"model/{model}.yaml"]) == 0
         runs = [next((home / "runs" / f"{model}-digits").iterdir()) for model in ("dcgan", "ddpm")]
+    for run in runs:  # as if it had been stopped
+        config = (run / "config.yaml").read_text()
+        (run / "config.yaml").write_text(config.replace("max_steps: 1\n", "max_steps: 5000\n"))
     return SimpleNamespace(home=home, runs=runs)
 
 
