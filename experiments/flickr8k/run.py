@@ -164,7 +164,8 @@ def report(results: dict[str, Any]) -> str:
 
 
 def cell(score: dict[str, float]) -> str:
-    return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
+    ends = f" ({score['low']:.3f} to {score['high']:.3f})" if "low" in score else ""
+    return f"{score['value']:.3f}{ends}"
 
 
 def main() -> None:
