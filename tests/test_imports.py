@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "condgen"
-ROOT = {"types", "cache_root", "checks", "download", "pixels", "seeding", "pictures", "whole", "words"}
+ROOT = {
+    "types",
+    "cache_root",
+    "checks",
+    "download",
+    "pixels",
+    "seeding",
+    "pictures",
+    "trust",
+    "whole",
+    "words",
+    "yaml_file",
+}
 BODY = {"nets", "conditions", "objectives", "processes", "data"}
 ALLOWED = {
     **dict.fromkeys(ROOT, ROOT),

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from condgen.models import GenerativeModel
-from condgen.models.plain import OWN_PACKAGES, from_plain, import_class
+from condgen.models.plain import from_plain
 from condgen.models.recorded import FORMAT
+from condgen.trust import CHECKPOINT_PACKAGES, import_class
 
 
 class CheckpointError(ValueError):
@@ -63,20 +64,19 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = ()) -> GenerativeMo
 
     Args:
         path: A checkpoint file, or a run's folder for its last checkpoint.
-        trusted: Packages beside condgen, torch.nn and torch.optim that the checkpoint's classes may come from.
+        trusted: Packages beside `condgen.trust.CHECKPOINT_PACKAGES` that the checkpoint's classes may come from.
 
     Raises:
         CheckpointError: If it cannot be loaded.
     """
     content = read_checkpoint(path)
-    packages = (*OWN_PACKAGES, *trusted)
     try:
-        cls = import_class(content["condgen"]["class_path"], packages)
+        cls = import_class(content["condgen"]["class_path"], CHECKPOINT_PACKAGES, trusted)
         if not issubclass(cls, GenerativeModel):
             raise ValueError(f"holds a {cls.__name__}, which does not generate images")
         card = dict(content["condgen"]["sampler"])
-        how = {"sample_chunk": card.pop("chunk")} | ({"sampler": from_plain(card, packages)} if card else {})
-        model = cls(**from_plain(content["hyper_parameters"], packages), **how)
+        how = {"sample_chunk": card.pop("chunk")} | ({"sampler": from_plain(card, trusted)} if card else {})
+        model = cls(**from_plain(content["hyper_parameters"], trusted), **how)
         model.on_load_checkpoint(content)
         model.load_state_dict(content["state_dict"])
     except Exception as error:  # a file can be wrong in any way

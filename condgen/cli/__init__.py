@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib import import_module
 
 from condgen import __version__
 
@@ -47,18 +48,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(verb: str, args: list[str]) -> int:
-    """Import a verb's module and run it; what a user can mend becomes one line.
-
-    The working folder is searched for classes last, as `python -m` would search it first.
-    """
-    from importlib import import_module
-
+    """Import a verb's module and run it; what a user can mend becomes one line."""
     from condgen.cli.errors import RunError, UserError
+    from condgen.cli.trust import split_trusted, trusting
 
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
     try:
-        code: int = import_module(VERBS[verb][0]).run(verb, args)
+        trusted, words = split_trusted(args)
+        with trusting(trusted):
+            code: int = import_module(VERBS[verb][0]).run(verb, words, trusted)
         return code
     except (UserError, RunError) as error:
         if os.environ.get("CONDGEN_TRACEBACK"):
@@ -78,6 +75,8 @@ def usage() -> str:
             "Conditional image generation: train, score, compare and sample any model under any condition.",
             "",
             *lines,
+            "",
+            "With any verb: --trust my_model lets configs and checkpoints name what is in my_model.py, or a package.",
         ]
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from condgen.cli.errors import RunError, UserError, nearest
@@ -21,13 +22,10 @@ def parser() -> OneLineParser:
     out.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder, runs/NAME for its latest, or metrics.json")
     out.add_argument("--out", default="compare.html", metavar="FILE.html", help="the page; the table is FILE.md")
     out.add_argument("--force", action="store_true", help="compare unlike protocols, and mark what differs")
-    out.add_argument(
-        "--trust", action="append", default=[], metavar="PACKAGE", help="package that runs may import from"
-    )
     return out
 
 
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """Read, check, draw and write."""
     options = parser().parse_args(args)
     page, table = outputs(options.out)
@@ -50,7 +48,7 @@ def run(verb: str, args: list[str]) -> int:
     if differences and not options.force:
         raise UserError(f"{first_difference(runs, differences)} (--force compares them anyway)")
     try:
-        comparison = compare(runs, options.trust, say=lambda what: print(f"{what} ...", flush=True))
+        comparison = compare(runs, trusted, say=lambda what: print(f"{what} ...", flush=True))
     except (ValueError, OSError) as error:
         raise RunError(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
     write(page, to_html(comparison))

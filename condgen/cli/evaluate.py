@@ -12,6 +12,7 @@ from condgen.cli.parser import OneLineParser
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Sequence
 
     from condgen.data import ImageSource
 
@@ -55,17 +56,15 @@ def parser() -> OneLineParser:
     out.add_argument("--n", type=int, help=f"samples of a run; default {N_SAMPLES}")
     out.add_argument("--seed", type=int, help="seed of a run's first sample; default 0")
     out.add_argument("--raw", action="store_true", help="sample with a run's raw weights, not the averaged ones")
-    out.add_argument(
-        "--trust", action="append", default=[], metavar="PACKAGE", help="package that a run or an extractor may import"
-    )
     out.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
     return out
 
 
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """Score, show and write."""
     words, overrides = split_overrides(args)
     options = parser().parse_args(words)
+    options.trust = trusted
     check_use(options, overrides)
 
     from condgen.checkpoints import CheckpointError
@@ -110,8 +109,8 @@ def check_use(options: Namespace, overrides: list[str]) -> None:
         raise UserError(f"evaluate: {overrides[0].partition('=')[0]} is for data configs, and there is none")
     if any(map(is_run, names)):
         return
-    given = [name for name in ("n", "seed", "raw", "trust") if getattr(options, name) not in (None, False, [])]
-    if given and (given[0] != "trust" or not is_config(options.extractor)):
+    given = [name for name in ("n", "seed", "raw") if getattr(options, name) not in (None, False)]
+    if given:
         raise UserError(f"evaluate: --{given[0]} is for samples of a run, and there is no run")
 
 
@@ -122,7 +121,7 @@ def open_source(name: str, options: Namespace, overrides: list[str]) -> ImageSou
     from condgen.data import SplitImages, open_images
 
     if is_config(name):
-        return SplitImages(data_module(name, overrides), options.split)
+        return SplitImages(data_module(name, overrides, options.trust), options.split)
     if is_run(name):
         seed, n = options.seed or 0, N_SAMPLES if options.n is None else options.n
         return DrawnImages(name, n, seed, raw=options.raw, device=options.device, trusted=options.trust)
@@ -138,7 +137,7 @@ def open_train(real: ImageSource, options: Namespace, overrides: list[str]) -> I
         return None if options.train is None else open_source(options.train, options, overrides)
     if isinstance(real, SplitImages) and options.train == options.real:
         return SplitImages(real.module, "train")
-    return SplitImages(data_module(options.train, overrides), "train")
+    return SplitImages(data_module(options.train, overrides, options.trust), "train")
 
 
 def is_config(name: str) -> bool:

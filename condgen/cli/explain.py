@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from importlib import import_module
 
 from condgen.cli.errors import nearest
+from condgen.trust import refusal
 
 PUBLIC = ("conditions", "data", "metrics", "models", "nets", "objectives", "processes")
 
@@ -22,6 +23,7 @@ def explain(error: BaseException, options: Iterable[str]) -> str:
     text = str(error)
     key = ".".join(re.findall(r'Parser key "([^"]+)"', text))
     for pattern, describe in (
+        (r"Importing '([^']+)' is not allowed", refusal),
         (r"unrecognized arguments: --([^\s=]+)", lambda name: unknown_option(name, options)),
         (r"does not accept option '([^']+)'", lambda name: unknown_option(name, options)),
         (r"arguments? (?:are )?required: (.+)", lambda names: missing_option(names, key)),
@@ -39,6 +41,8 @@ def explain(error: BaseException, options: Iterable[str]) -> str:
 def unknown_option(name: str, options: Iterable[str]) -> str:
     """Explain a key that no part of the verb has."""
     known = list(options)
+    if name == "trust":
+        return "trust is not for configs to give: say --trust PACKAGE on the command line"
     group = name.partition(".")[0]
     if group not in {option.partition(".")[0] for option in known}:
         name, known = group, [option for option in known if "." not in option]
@@ -108,7 +112,7 @@ def wrong_value(text: str, key: str) -> str:
     given = re.findall(r"Got value: ([^\n.]+)|Given value: (\S[^\n]*?)(?:\. Got value|\n|$)", text)
     if not (expected or choices) or not key or not given:
         return ""
-    value = next(part for part in given[0] if part)
+    value = shortened(next(part for part in given[0] if part))
     if value.startswith(("Namespace", "NestedArg", "{")):
         return ""
     if choices:
@@ -118,9 +122,14 @@ def wrong_value(text: str, key: str) -> str:
     return f"{key} must be {kinds}, got {value!r}"
 
 
+def shortened(text: str, most: int = 120) -> str:
+    """Cut a text that no one would read to its end."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def first_reason(text: str) -> str:
     """Return a constructor's own message, without the parser's frame around it."""
     reasons = re.search(r"Errors:\s+- (.*?)(?:\n\s+- Expected a <class 'NoneType'>|\Z)", text, re.DOTALL)
     reason = reasons[1] if reasons else text
     reason = re.sub(r"^Type .*? expects a function or a callable class: ", "", reason, flags=re.DOTALL)
-    return re.sub(r"\. Got value: Namespace.*", "", reason, flags=re.DOTALL)
+    return shortened(re.sub(r"\. Got value: Namespace.*", "", reason, flags=re.DOTALL), 600)

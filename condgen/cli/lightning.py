@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -40,6 +40,7 @@ from condgen.cli.errors import RunError, UserError
 from condgen.cli.explain import explain
 from condgen.cli.files import is_first_process, new_run_folder
 from condgen.cli.includes import expand_includes
+from condgen.cli.restricted import check_config, restricted
 from condgen.cli.trainer_flags import check_trainer, strategy_for
 from condgen.data import ImageDataModule
 
@@ -51,6 +52,7 @@ class CLI(LightningCLI):
     """Adds to LightningCLI: a new folder per run, condgen's callbacks, and checks before anything is built."""
 
     run_folder: Path
+    trusted: Sequence[str] = ()
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name, condgen's callbacks, and the links from data to model."""
@@ -70,6 +72,7 @@ class CLI(LightningCLI):
         """Parse without looking at the process's own command line."""
         try:
             self.config = parser.parse_args(cast(list[str], args))
+            check_config(self.config, self.trusted)
         except ArgumentError as error:
             raise UserError(explain(error, self._options())) from error
 
@@ -154,15 +157,23 @@ def shared_run_folder(root: str, name: str, suffix: str) -> Path:
     return folder
 
 
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """Run one of Lightning's verbs."""
-    start(verb, args)
+    start(verb, args, trusted)
     return 0
 
 
-def start(verb: str, args: list[str]) -> CLI:
+def start(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
     """Parse, build and run; return the CLI with its model, data and trainer."""
     quiet()
+    with restricted(trusted):
+        cli = build(verb, args, trusted)
+        execute(cli, verb)
+    return cli
+
+
+def build(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
+    """Parse, and build the model, the data and the trainer."""
 
     class Verb(CLI):
         @staticmethod
@@ -172,9 +183,10 @@ def start(verb: str, args: list[str]) -> CLI:
         def _run_subcommand(self, subcommand: str) -> None:
             """Wait: `start` runs it, apart from what may fail while building."""
 
+    Verb.trusted = trusted
     strict = {"exit_on_error": False}
     try:
-        cli = Verb(
+        return Verb(
             L.LightningModule,
             ImageDataModule,
             subclass_mode_model=True,
@@ -189,8 +201,6 @@ def start(verb: str, args: list[str]) -> CLI:
         raise UserError(str(error)) from error
     except (ArgumentError, ValueError, TypeError, OSError, MisconfigurationException) as error:
         raise UserError(explain(error, ())) from error
-    execute(cli, verb)
-    return cli
 
 
 def execute(cli: CLI, verb: str) -> None:

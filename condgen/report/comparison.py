@@ -62,7 +62,7 @@ def compare(runs: Sequence[Run], trusted: Sequence[str], say: Callable[[str], No
 
     Args:
         runs: Two or more.
-        trusted: Packages beside condgen, torch.nn and torch.optim that classes may come from.
+        trusted: Packages beside condgen, torch.nn and torch.optim whose classes checkpoints and configs may name.
         say: Told what is being done.
     """
     drawn = []

@@ -8,21 +8,23 @@ from math import sqrt
 from typing import Any, NamedTuple
 
 import torch
-import yaml
 from torch import Tensor
 
 from condgen.callbacks.sample_grid import grid_conditions
 from condgen.checkpoints import CheckpointError, load_model
 from condgen.data import ImageDataModule, Images
 from condgen.models import GenerativeModel
-from condgen.models.plain import OWN_PACKAGES, from_plain, import_class
+from condgen.models.plain import from_plain
 from condgen.models.weights_hash import weights_hash
 from condgen.pictures import grid
 from condgen.pixels import to_uint8
 from condgen.report.runs import Run
 from condgen.seeding import generator
+from condgen.trust import import_class
 from condgen.types import CondSpec
+from condgen.yaml_file import read_yaml
 
+DATA_PACKAGES = ("condgen.data",)
 COLUMNS, ROWS = 8, 16
 HELD_OUT = 100
 """Held-out images whose distance to the training images stands beside that of samples."""
@@ -81,7 +83,7 @@ def drawn_anew(model: GenerativeModel, run: Run, trusted: Sequence[str]) -> Draw
     card = dict(run.protocol.get("sampler") or {})
     model.sample_chunk = card.pop("chunk", model.sample_chunk)
     if card:
-        model.sampler = from_plain(card, (*OWN_PACKAGES, *trusted))
+        model.sampler = from_plain(card, trusted)
     cond, seeds = grid_conditions(model.cond_spec, range(COLUMNS), ROWS)
     images = to_uint8(model.sample(cond, seeds=seeds))
     scored = run.protocol.get("weights_sha256")
@@ -107,7 +109,7 @@ class TrainingImages:
     """Training images of the runs' data modules, each read once."""
 
     def __init__(self, trusted: Sequence[str]) -> None:
-        self.packages = (*OWN_PACKAGES, *trusted)
+        self.trusted = trusted
         self._modules: dict[str, ImageDataModule] = {}
 
     def data(self, run: Run) -> ImageDataModule:
@@ -119,11 +121,10 @@ class TrainingImages:
         card = data_card(run)
         key = json.dumps(card, sort_keys=True)
         if key not in self._modules:
-            cls = import_class(card["class_path"], self.packages)
-            data = cls(**from_plain(card.get("init_args") or {}, self.packages))
-            if not isinstance(data, ImageDataModule):
+            cls = import_class(card["class_path"], DATA_PACKAGES, self.trusted)
+            if not issubclass(cls, ImageDataModule):
                 raise ValueError(f"{card['class_path']} is no data module of condgen")
-            self._modules[key] = data
+            self._modules[key] = cls(**from_plain(card["init_args"], self.trusted, DATA_PACKAGES))
         return self._modules[key]
 
     def nearest(self, run: Run, images: Tensor) -> Neighbours:
@@ -150,7 +151,7 @@ def data_card(run: Run) -> dict[str, Any]:
     file = next((file for file in files if file.is_file()), None)
     if file is None:
         raise ValueError("the run has no config.yaml")
-    config = yaml.safe_load(file.read_text())
+    config = read_yaml(file)
     card = config.get("data") if isinstance(config, Mapping) else None
     if not isinstance(card, Mapping) or "class_path" not in card:
         raise ValueError(f"{file} names no data")
@@ -180,5 +181,5 @@ def neighbours(run: Run, drawn: Drawn, images: TrainingImages, say: Callable[[st
     say(f"training images nearest to samples of {run.name}")
     try:
         return images.nearest(run, drawn.images)
-    except (ValueError, TypeError, KeyError, OSError, RuntimeError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, KeyError, OSError, RuntimeError) as error:
         return f"its training images cannot be read: {' '.join(str(error).split())}"
