@@ -194,10 +194,6 @@ def test_configs_reach_nothing_that_runs(content: dict[str, Any], reason: str, f
         (["--model.generator", "torch.nn.modules.module.OrderedDict"], "collections.OrderedDict is Python's own"),
         (["--model.help", "os.system"], "Python's own"),
         (["--trainer.callbacks+=os.system"], "Python's own"),
-        (
-            ["--trainer.profiler", '{"class_path": "os.system", "init_args": {"command": "touch proof"}}'],
-            "it can only be",
-        ),
     ],
 )
 def test_flags_reach_nothing_that_runs(flags: list[str], reason: str, fails: Fails, tmp_path: Path) -> None:
@@ -216,7 +212,7 @@ def test_nothing_is_built_where_any_value_may_stand() -> None:
         assert dict(parser.instantiate(config).any["x"])["class_path"] == "condgen.data.Digits"
         with pytest.raises(UntrustedError, match="Python's own"):
             check_config({"x": [{"class_path": "os.system"}]}, ())
-        with pytest.raises(UntrustedError, match="Python's own"):
+        with pytest.raises(UntrustedError, match="system is a function"):
             check_config({"x": os.system}, ())
 
 
