@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Iterable
 from importlib import import_module
+from importlib.util import find_spec
 
 from condgen.cli.errors import nearest
 from condgen.trust import refusal
@@ -23,7 +24,7 @@ def explain(error: BaseException, options: Iterable[str]) -> str:
     text = str(error)
     key = ".".join(re.findall(r'Parser key "([^"]+)"', text))
     for pattern, describe in (
-        (r"Importing '([^']+)' is not allowed", refusal),
+        (r"Importing '([^']+)' is not allowed", refused),
         (r"unrecognized arguments: --([^\s=]+)", lambda name: unknown_option(name, options)),
         (r"does not accept option '([^']+)'", lambda name: unknown_option(name, options)),
         (r"arguments? (?:are )?required: (.+)", lambda names: missing_option(names, key)),
@@ -89,6 +90,14 @@ def unknown_attribute(found: str) -> str:
 def unknown_module(name: str) -> str:
     """Explain a module that cannot be imported."""
     return f"no module {name!r}{nearest(name, [f'condgen.{part}' for part in PUBLIC])}"
+
+
+def refused(path: str) -> str:
+    """Explain a name that a config may not use; it may be mistyped."""
+    module = ".".join(path.split(".")[:2])
+    if path.startswith("condgen.") and find_spec(module) is None:
+        return unknown_module(module)
+    return refusal(path)
 
 
 def unknown_class(name: str, key: str) -> str:
