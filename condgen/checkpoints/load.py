@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from condgen.checkpoints.export import SUFFIX, WEIGHTS, ExportError, is_export, load_sampling_weights, read_export
 from condgen.models import GenerativeModel
 from condgen.models.plain import from_plain
 from condgen.models.recorded import FORMAT
@@ -19,7 +20,7 @@ class CheckpointError(ValueError):
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """Return the checkpoint file of a path that is a file, or a run's folder.
+    """Return the checkpoint file of a path that is a file, a run's folder, or that of an exported model.
 
     Raises:
         CheckpointError: If there is none, or `path` is an address.
@@ -29,6 +30,8 @@ def find_checkpoint(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
         file = path / "checkpoints" / "last.ckpt"
+        if not file.is_file() and (path / WEIGHTS).is_file():
+            return path / WEIGHTS
         if not file.is_file():
             raise CheckpointError(f"run folder {path} has no checkpoints/last.ckpt")
         return file
@@ -44,12 +47,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         CheckpointError: If it is missing, damaged, holds code, or was not written by condgen.
     """
     file = find_checkpoint(path)
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch, zipfile and pickle each raise their own
-        raise CheckpointError(f"{file} is not a checkpoint, or is damaged, or holds code: nothing was run") from error
-    if not isinstance(content, dict) or not isinstance(content.get("condgen"), dict):
-        raise CheckpointError(f"{file} was not written by condgen")
+    content = read_exported(file) if file.suffix == SUFFIX else read_saved(file)
     card = content["condgen"]
     if card.get("format") != FORMAT:
         raise CheckpointError(f"{file} has format {card.get('format')}; this version reads format {FORMAT}")
@@ -59,11 +57,30 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def read_exported(file: Path) -> dict[str, Any]:
+    """Read what `condgen export` wrote."""
+    try:
+        return read_export(file)
+    except ExportError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def read_saved(file: Path) -> dict[str, Any]:
+    """Read what training wrote."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch, zipfile and pickle each raise their own
+        raise CheckpointError(f"{file} is not a checkpoint, or is damaged, or holds code: nothing was run") from error
+    if not isinstance(content, dict) or not isinstance(content.get("condgen"), dict):
+        raise CheckpointError(f"{file} was not written by condgen")
+    return content
+
+
 def load_model(path: str | Path, *, trusted: Sequence[str] = ()) -> GenerativeModel:
     """Load a generative model for sampling, on the CPU, in evaluation mode.
 
     Args:
-        path: A checkpoint file, or a run's folder for its last checkpoint.
+        path: A checkpoint file, a run's folder for its last checkpoint, or what `condgen export` wrote.
         trusted: Packages beside `condgen.trust.CHECKPOINT_PACKAGES` that the checkpoint's classes may come from.
 
     Raises:
@@ -77,8 +94,21 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = ()) -> GenerativeMo
         card = dict(content["condgen"]["sampler"])
         how = {"sample_chunk": card.pop("chunk")} | ({"sampler": from_plain(card, trusted)} if card else {})
         model = cls(**from_plain(content["hyper_parameters"], trusted), **how)
-        model.on_load_checkpoint(content)
-        model.load_state_dict(content["state_dict"])
+        restore(model, content)
     except Exception as error:  # a file can be wrong in any way
         raise CheckpointError(f"{path} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     return model.eval()
+
+
+def restore(model: GenerativeModel, content: dict[str, Any]) -> None:
+    """Give a model what was read: its counters and weights.
+
+    Raises:
+        ValueError: If it was read from another kind of model.
+        RuntimeError: If the weights do not fit.
+    """
+    model.on_load_checkpoint(content)
+    if is_export(content):
+        load_sampling_weights(model, content["state_dict"], averaged=content["condgen"]["averaged"])
+    else:
+        model.load_state_dict(content["state_dict"])

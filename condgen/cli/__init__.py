@@ -25,6 +25,7 @@ VERBS = {
         "walk between two:      condgen interpolate --ckpt RUN --label 3,7 --out walk.png",
     ),
     "info": ("condgen.cli.info", "what a checkpoint takes: condgen info RUN"),
+    "export": ("condgen.cli.export", "a model to share:      condgen export RUN FOLDER"),
     "data": ("condgen.cli.data", "look at images:        condgen data check FOLDER; condgen data show data/mnist.yaml"),
     "compare": ("condgen.cli.compare", "compare scored runs:   condgen compare RUN RUN --out compare.html"),
 }

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from condgen.data import ImageSource
 
 N_SAMPLES = 5000
+RUN_PARTS = ("checkpoints", "model.safetensors")
 DESCRIPTION = """\
 Score images as samples of what real images show. REAL and FAKE are each one of:
   a folder of images, whose class subfolders are labels
   a .npz or .npy file of uint8 images (N, H, W, C) or (N, C, H, W), with `labels` in a .npz
-  a run's folder, or its .ckpt file: samples are drawn
+  a run's folder, its .ckpt file, or what condgen export wrote: samples are drawn
   a data config, such as data/mnist.yaml, whose --split is taken"""
 
 
@@ -146,8 +147,9 @@ def is_config(name: str) -> bool:
 
 
 def is_run(name: str) -> bool:
-    """Tell whether a path is a run's folder or a checkpoint file."""
-    return Path(name).suffix == ".ckpt" or (Path(name) / "checkpoints").is_dir()
+    """Tell whether a path is a run's folder, a checkpoint file, or an exported model."""
+    path = Path(name)
+    return path.suffix in (".ckpt", ".safetensors") or any((path / part).exists() for part in RUN_PARTS)
 
 
 def report(result: dict[str, Any], out: str | None) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any, cast
 import lightning as L
 from jsonargparse import ArgumentError, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
 import condgen.conditions
@@ -34,13 +32,16 @@ from condgen.callbacks import (
     TrainingTime,
     WritePredictions,
 )
-from condgen.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
+from condgen.checkpoints import CheckpointError, find_checkpoint, read_checkpoint, restore
+from condgen.checkpoints.export import is_export
 from condgen.cli.callbacks import check_monitor, suited_to
 from condgen.cli.errors import RunError, UserError
 from condgen.cli.explain import explain
 from condgen.cli.files import is_first_process, new_run_folder
 from condgen.cli.includes import expand_includes
+from condgen.cli.quiet import quiet
 from condgen.cli.restricted import check_config, restricted
+from condgen.cli.save_config import SaveConfig
 from condgen.cli.trainer_flags import check_trainer, strategy_for
 from condgen.data import ImageDataModule
 
@@ -53,6 +54,7 @@ class CLI(LightningCLI):
 
     run_folder: Path
     trusted: Sequence[str] = ()
+    exported: dict[str, Any] | None = None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name, condgen's callbacks, and the links from data to model."""
@@ -92,7 +94,12 @@ class CLI(LightningCLI):
                 return
             raise UserError(f"{verb} needs a checkpoint: give --ckpt_path RUN_OR_FILE")
         config.ckpt_path = str(find_checkpoint(config.ckpt_path))
-        done, last = read_checkpoint(config.ckpt_path).get("global_step", 0), config.trainer.max_steps
+        content = read_checkpoint(config.ckpt_path)
+        if is_export(content):
+            if verb == "fit":
+                raise UserError(f"{config.ckpt_path} holds what sampling needs alone; train on from a run's checkpoint")
+            self.exported = content
+        done, last = content.get("global_step", 0), config.trainer.max_steps
         if verb == "fit" and 0 <= last <= done:
             raise UserError(f"{config.ckpt_path} is at step {done} of {last}; raise --trainer.max_steps to go on")
 
@@ -135,17 +142,6 @@ class CLI(LightningCLI):
         beside = [ExportClassifier(), WritePredictions()]
         trainer: L.Trainer = super()._instantiate_trainer(config, [TrainingTime(), *callbacks, *beside])
         return trainer
-
-
-class SaveConfig(SaveConfigCallback):
-    """Writes `config.yaml` without the checkpoint that the run began from, which stands in a comment on top."""
-
-    def __init__(self, parser: LightningArgumentParser, config: Namespace, **kwargs: Any) -> None:
-        config = config.clone()
-        if config.get("ckpt_path"):
-            parser.dump_header = [*(parser.dump_header or []), f"checkpoint: {config.ckpt_path}"]
-            config.ckpt_path = None
-        super().__init__(parser, config, **kwargs)
 
 
 def shared_run_folder(root: str, name: str, suffix: str) -> Path:
@@ -210,6 +206,9 @@ def execute(cli: CLI, verb: str) -> None:
     if verb in ("validate", "test"):
         cli.config[verb]["verbose"] = False
     with failures(cli):
+        if cli.exported is not None:
+            cli.model.loaded_from, cli.config_init[verb].ckpt_path = cli.config_init[verb].ckpt_path, None
+            restore(cli.model, cli.exported)
         LightningCLI._run_subcommand(cli, verb)
     if cli.trainer.is_global_zero:
         print(f"run folder   {cli.run_folder}")
@@ -240,16 +239,3 @@ def summary(cli: CLI) -> str:
         f"{'x'.join(map(str, cli.datamodule.image_shape))}, {cli.trainer.world_size} x {device}, "
         f"precision {cli.trainer.precision}, seed {os.environ.get('PL_GLOBAL_SEED')}"
     )
-
-
-def quiet() -> None:
-    """Keep Lightning's hints and warnings of its own internals off the screen."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*Couldn't infer the batch indices.*")  # batches carry their own
-    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the scores are those of all processes
-    warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")  # the averaged net
-    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")  # batches count, not epochs
-    warnings.filterwarnings("ignore", message=".*ModelCheckpoint with manual optimization.*")  # steps are whole here
-    warnings.filterwarnings("ignore", message=".*The dirpath has changed.*")  # each run has a folder of its own

@@ -31,16 +31,16 @@ def loaded(options: Namespace, rest: list[str], parser: ArgumentParser, trusted:
     Raises:
         UserError: If there is none, or it has no such sampler.
     """
-    from condgen.checkpoints import CheckpointError, load_model
+    from condgen.checkpoints import load_model
     from condgen.cli.samplers import choose_sampler
 
     settings = parse_settings(rest)
     try:
         model = load_model(options.ckpt, trusted=trusted)
-    except CheckpointError as error:
+        model.raw = options.raw
+    except ValueError as error:
         raise UserError(str(error)) from error
     choose_sampler(model, options.sampler, settings, parser._option_string_actions)
-    model.raw = options.raw
     return model
 
 
