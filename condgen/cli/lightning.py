@@ -41,7 +41,7 @@ from condgen.cli.files import is_first_process, new_run_folder
 from condgen.cli.includes import expand_includes
 from condgen.cli.quiet import quiet
 from condgen.cli.restricted import check_config, restricted
-from condgen.cli.save_config import SaveConfig
+from condgen.cli.saved_config import SaveConfig
 from condgen.cli.trainer_flags import check_trainer, strategy_for
 from condgen.data import ImageDataModule
 
