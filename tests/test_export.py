@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,7 @@ from condgen.data import Digits
 from condgen.models import DDPM, VAE, GenerativeModel
 from condgen.models.plain import from_plain
 from condgen.models.weights_hash import weights_hash
+from condgen.nets import UNet
 from condgen.processes import DDIM
 
 QUICK = ["-c", "trainer/default.yaml", "-c", "data/digits.yaml", "-c", "model/cgan.yaml"]
@@ -180,9 +182,8 @@ def test_other_families_and_raw_weights(
     family: type[GenerativeModel], half_life: float | None, make_trainer: Callable[..., L.Trainer], tmp_path: Path
 ) -> None:
     data = Digits()
-    kwargs: dict[str, Any] = {"ema_half_life": half_life} | (
-        {"num_steps": 10, "sampler": DDIM(3)} if family is DDPM else {}
-    )
+    few = {"net": partial(UNet, width=8, attention=None), "num_steps": 10, "sampler": DDIM(3)} if family is DDPM else {}
+    kwargs: dict[str, Any] = {"ema_half_life": half_life, **few}
     model = family(data.image_shape, data.cond_spec, **kwargs)
     make_trainer(max_steps=2).fit(model, data)
     write_export(model, card_of(model, f"condgen.models.{family.__name__}", None), tmp_path / "x.safetensors")

@@ -42,6 +42,7 @@ from condgen.cli.includes import expand_includes
 from condgen.cli.quiet import quiet
 from condgen.cli.restricted import check_config, restricted
 from condgen.cli.saved_config import SaveConfig
+from condgen.cli.secrets import refuse_secrets
 from condgen.cli.trainer_flags import check_trainer, strategy_for
 from condgen.data import ImageDataModule
 
@@ -75,6 +76,7 @@ class CLI(LightningCLI):
         try:
             self.config = parser.parse_args(cast(list[str], args))
             check_config(self.config, self.trusted)
+            refuse_secrets(self.config[self.config.subcommand])
         except ArgumentError as error:
             raise UserError(explain(error, self._options())) from error
 
