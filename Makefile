@@ -2,7 +2,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test slow lint types check clean
+.PHONY: quickstart test slow soak lint types check clean
 
 quickstart: $(VENV)/.installed  ## train, score and sample a CGAN on real digits
 	$(BIN)/condgen quickstart
@@ -12,6 +12,11 @@ test: $(VENV)/.installed-dev  ## the whole test suite
 
 slow: $(VENV)/.installed-dev  ## the tests that take half a minute or more each
 	$(BIN)/python -m pytest -n 2 -m slow
+
+soak: $(VENV)/.installed-dev  ## hostile and damaged input, for hours; results go to experiments/soak/results.jsonl
+	$(BIN)/python -m experiments.soak.mutated_configs
+	$(BIN)/python -m experiments.soak.mutated_checkpoints
+	$(BIN)/python -m experiments.soak.payloads
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -46,6 +46,7 @@ EXCEPTIONS = (
     "condgen.models.plain",
     "lightning.fabric.strategies.launchers",
     "lightning.pytorch.strategies.launchers",
+    "torchmetrics.image.fid",
     "torchvision.datasets.lsun",
 )
 """Parts of those that import, start a process, or unpickle a file, as their arguments say."""

@@ -159,7 +159,7 @@ def test_a_trusted_package_may_hold_the_model(saved: tuple[CGAN, Path], tmp_path
         (lambda p: p.write_text("hello"), "is not a checkpoint"),
         (lambda p: torch.save({"state_dict": {}}, p), "was not written by condgen"),
         (lambda p: torch.save([1, 2], p), "was not written by condgen"),
-        (lambda p: torch.save({"condgen": {"format": 99}}, p), "has format 99; this version reads format 1"),
+        (lambda p: torch.save({"condgen": {"format": 99}}, p), "has format '99'; this version reads format 1"),
         (lambda p: torch.save({"condgen": {"format": 1}}, p), "is damaged: its class"),
         (lambda p: torch.save({"condgen": {"format": 1, "class_path": 5}, "hyper_parameters": {}}, p), "is damaged"),
     ],

@@ -219,6 +219,7 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
         (["fit", "--model", "CGAN"], "data is missing"),
         (["fit", "-c", "modl/cgan.yaml"], "no config file modl/cgan.yaml, did you mean 'model/cgan.yaml'?"),
         (["fit", "-c"], "-c needs a file"),
+        (["fit", "-c", QUICK, "--include", "[x.yaml]"], "include is for configs; on the command line give -c FILE"),
         (["test", "-c", QUICK, "--ckpt_path", "nope"], "no checkpoint nope"),
         (["test", "-c", QUICK, "--ckpt_path", "http://127.0.0.1/a"], "is an address"),
         (["fit", "-c", QUICK, "--runs", "/dev/null/runs"], "cannot make the run folder"),

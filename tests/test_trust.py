@@ -86,6 +86,7 @@ def test_what_a_config_needs_may_be_named(path: str) -> None:
         ("lightning.pytorch.strategies.launchers.subprocess_script._SubprocessScriptLauncher", "may not be named"),
         ("torch.nn.attention._fa3.register_flash_attention_fa3", "may not be named"),
         ("torchvision.datasets.lsun.LSUN", "may not be named"),
+        ("torchmetrics.image.FrechetInceptionDistance", "torchmetrics.image.fid.FrechetInceptionDistance may not be"),
         ("torchvision.datasets.LSUN", "torchvision.datasets.lsun.LSUN may not be named"),
         ("torchvision.datasets.utils.download_url", "is a function"),
         ("condgen.models.base.evaluating", "is a function"),

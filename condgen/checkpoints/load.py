@@ -49,8 +49,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     file = find_checkpoint(path)
     content = read_exported(file) if file.suffix == SUFFIX else read_saved(file)
     card = content["condgen"]
-    if card.get("format") != FORMAT:
-        raise CheckpointError(f"{file} has format {card.get('format')}; this version reads format {FORMAT}")
+    written = card.get("format")
+    if type(written) is not int or written != FORMAT:
+        raise CheckpointError(f"{file} has format {str(written)[:20]!r}; this version reads format {FORMAT}")
     parts = (card.get("progress"), content.get("hyper_parameters"), content.get("state_dict"))
     if not isinstance(card.get("class_path"), str) or not all(isinstance(part, dict) for part in parts):
         raise CheckpointError(f"{file} is damaged: its class, arguments, progress or weights are missing")

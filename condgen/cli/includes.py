@@ -15,6 +15,8 @@ def expand_includes(args: list[str]) -> list[str]:
     rest = iter(args)
     for arg in rest:
         flag, equals, value = arg.partition("=")
+        if flag in ("--include", "--include+"):
+            raise UserError("include is for configs; on the command line give -c FILE, once for each")
         if flag not in ("-c", "--config"):
             out.append(arg)
             continue
