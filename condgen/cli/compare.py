@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from condgen.cli.errors import RunError, UserError, nearest
 from condgen.cli.parser import OneLineParser
+
+if TYPE_CHECKING:
+    from condgen.data import ImageDataModule
 
 MARK = "<!-- condgen compare -->"
 
@@ -48,7 +53,8 @@ def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     if differences and not options.force:
         raise UserError(f"{first_difference(runs, differences)} (--force compares them anyway)")
     try:
-        comparison = compare(runs, trusted, say=lambda what: print(f"{what} ...", flush=True))
+        build = partial(data_of, trusted=trusted)
+        comparison = compare(runs, trusted, build, say=lambda what: print(f"{what} ...", flush=True))
     except (ValueError, OSError) as error:
         raise RunError(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
     write(page, to_html(comparison))
@@ -63,6 +69,20 @@ def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
         print(f"warning: the protocols differ in {difference.field}")
     print(f"report       {page}\ntable        {table}")
     return 0
+
+
+def data_of(card: dict[str, Any], trusted: Sequence[str]) -> ImageDataModule:
+    """Build the data module that a run's config names.
+
+    Raises:
+        ValueError: If it cannot be built.
+    """
+    from condgen.cli.data_config import built
+
+    try:
+        return built([card], [], trusted)
+    except UserError as error:
+        raise ValueError(str(error)) from error
 
 
 def outputs(out: str) -> tuple[Path, Path]:

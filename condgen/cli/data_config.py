@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
@@ -28,13 +29,23 @@ def data_module(name: str, overrides: list[str], trusted: Sequence[str] = ()) ->
     Raises:
         UserError: If there is no data, or it is wrong.
     """
+    parts = [read_yaml(path).get("data") for path in with_includes(find_config(name))]
+    parts = [part for part in parts if part is not None]
+    if not parts:
+        raise UserError(f"config {name} has no data; give one such as data/mnist.yaml")
+    return built(parts, overrides, trusted)
+
+
+def built(parts: Sequence[Any], overrides: list[str], trusted: Sequence[str]) -> ImageDataModule:
+    """Build a data module from class paths and arguments, of which later ones win.
+
+    Raises:
+        UserError: If something is wrong with them.
+    """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(ImageDataModule, "data", required=True)
-    parts = [read_yaml(path).get("data") for path in with_includes(find_config(name))]
-    args = [f"--data={json.dumps(part)}" for part in parts if part is not None]
-    if not args:
-        raise UserError(f"config {name} has no data; give one such as data/mnist.yaml")
     try:
+        args = [f"--data={json.dumps(part, default=str)}" for part in parts]
         with restricted(trusted):
             config = parser.parse_args([*args, *overrides])
             check_config(config, trusted)

@@ -54,10 +54,10 @@ def configured(path: Path, trusted: Sequence[str]) -> Extractor:
     """Build the extractor of a config."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Extractor, "extractor", required=True)
-    content = json.dumps(read(path))
+    content = read(path)
     try:
         with restricted(trusted):
-            config = parser.parse_args([f"--extractor={content}"])
+            config = parser.parse_args([f"--extractor={json.dumps(content, default=str)}"])
             check_config(config, trusted)
             made = parser.instantiate(config).extractor
     except (ArgumentError, ImportError, ValueError, TypeError, AttributeError, OSError) as error:

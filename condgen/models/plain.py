@@ -44,29 +44,29 @@ def to_plain(value: Any, name: str = "argument") -> Any:
     )
 
 
-def from_plain(value: Any, trusted: Sequence[str], packages: Sequence[str] = CHECKPOINT_PACKAGES) -> Any:
+def from_plain(value: Any, trusted: Sequence[str]) -> Any:
     """Undo `to_plain`.
 
     Raises:
-        UntrustedError: If a class is neither of `packages` nor of what is trusted; it is not imported.
+        UntrustedError: If a class is neither of `CHECKPOINT_PACKAGES` nor of what is trusted; it is not imported.
         ValueError: If what should be a dataclass is none, or a class does not take its arguments.
     """
     if isinstance(value, list):
-        return [from_plain(item, trusted, packages) for item in value]
+        return [from_plain(item, trusted) for item in value]
     if not isinstance(value, dict):
         return value
     for key in ("class_path", "factory"):
         if value.keys() == {key, "init_args"}:
-            cls, init_args = import_class(value[key], packages, trusted), value["init_args"]
+            cls, init_args = import_class(value[key], CHECKPOINT_PACKAGES, trusted), value["init_args"]
             if not isinstance(init_args, dict):
                 raise ValueError(f"the arguments of {value[key]} are no mapping")
-            init_args = {name: from_plain(item, trusted, packages) for name, item in init_args.items()}
+            init_args = {name: from_plain(item, trusted) for name, item in init_args.items()}
             if key == "factory":
                 return partial(cls, **init_args)
             if not is_dataclass(cls):
                 raise ValueError(f"{value[key]} is no dataclass, and only such are kept with their values")
             return cls(**init_args)
-    return {key: from_plain(item, trusted, packages) for key, item in value.items()}
+    return {key: from_plain(item, trusted) for key, item in value.items()}
 
 
 def constructor_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

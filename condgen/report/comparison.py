@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from condgen.data import ImageDataModule
 from condgen.report.history import Series, read_history
 from condgen.report.protocol import Difference, unlike
 from condgen.report.runs import Run
@@ -57,19 +59,25 @@ class Comparison:
         return found
 
 
-def compare(runs: Sequence[Run], trusted: Sequence[str], say: Callable[[str], None]) -> Comparison:
+def compare(
+    runs: Sequence[Run],
+    trusted: Sequence[str],
+    build: Callable[[dict[str, Any]], ImageDataModule],
+    say: Callable[[str], None],
+) -> Comparison:
     """Read logs, sample each run by the same seeds, and look for its nearest training images.
 
     Args:
         runs: Two or more.
-        trusted: Packages beside condgen, torch.nn and torch.optim whose classes checkpoints and configs may name.
+        trusted: Packages beside condgen, torch.nn and torch.optim whose classes checkpoints may name.
+        build: Builds a data module from the class path and arguments in a run's config.
         say: Told what is being done.
     """
     drawn = []
     for run in runs:
         say(f"samples of {run.name}")
         drawn.append(draw(run, trusted))
-    images = TrainingImages(trusted)
+    images = TrainingImages(build)
     return Comparison(
         runs=runs,
         differences=unlike([run.protocol for run in runs]),

@@ -20,11 +20,9 @@ from condgen.pictures import grid
 from condgen.pixels import to_uint8
 from condgen.report.runs import Run
 from condgen.seeding import generator
-from condgen.trust import import_class
 from condgen.types import CondSpec
 from condgen.yaml_file import read_yaml
 
-DATA_PACKAGES = ("condgen.data",)
 COLUMNS, ROWS = 8, 16
 HELD_OUT = 100
 """Held-out images whose distance to the training images stands beside that of samples."""
@@ -106,10 +104,14 @@ def class_names(cond_spec: CondSpec) -> list[str]:
 
 
 class TrainingImages:
-    """Training images of the runs' data modules, each read once."""
+    """Training images of the runs' data modules, each read once.
 
-    def __init__(self, trusted: Sequence[str]) -> None:
-        self.trusted = trusted
+    Args:
+        build: Builds a data module from its class path and arguments, or raises a ValueError.
+    """
+
+    def __init__(self, build: Callable[[dict[str, Any]], ImageDataModule]) -> None:
+        self.build = build
         self._modules: dict[str, ImageDataModule] = {}
 
     def data(self, run: Run) -> ImageDataModule:
@@ -121,10 +123,7 @@ class TrainingImages:
         card = data_card(run)
         key = json.dumps(card, sort_keys=True)
         if key not in self._modules:
-            cls = import_class(card["class_path"], DATA_PACKAGES, self.trusted)
-            if not issubclass(cls, ImageDataModule):
-                raise ValueError(f"{card['class_path']} is no data module of condgen")
-            self._modules[key] = cls(**from_plain(card["init_args"], self.trusted, DATA_PACKAGES))
+            self._modules[key] = self.build(card)
         return self._modules[key]
 
     def nearest(self, run: Run, images: Tensor) -> Neighbours:
