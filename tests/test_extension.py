@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from condgen.checkpoints import CheckpointError, load_model
+from condgen.checkpoints import CheckpointError, load_model, read_checkpoint
 from condgen.cli import main
 
 MODEL = '''
@@ -253,3 +253,14 @@ def test_the_data_is_shown(home: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (home / "data.png").is_file()
     assert os.getcwd() not in sys.path or Path.cwd() != home
+
+
+def test_they_go_on(runs: tuple[str, str], home: Path) -> None:
+    """The last test of these runs: it trains one further."""
+    go_on = ["fit", "--resume", runs[1], "--trainer.max_steps", "401"]
+    refused = in_process(home, *go_on)
+    assert refused.returncode == 2
+    assert "is not trusted; add --trust my_" in refused.stderr
+    done = in_process(home, *go_on, *TRUST)
+    assert done.returncode == 0, done.stderr
+    assert read_checkpoint(home / runs[1])["global_step"] == 401
