@@ -58,7 +58,7 @@ class TrainingImages:
             ValueError: If there is no config, or it cannot be built from it.
         """
         card = data_card(run)
-        key = json.dumps(card, sort_keys=True)
+        key = json.dumps(card, sort_keys=True, default=str)
         if key not in self._modules:
             self._modules[key] = self.build.data(card)
         return self._modules[key]
