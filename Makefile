@@ -13,7 +13,7 @@ test: $(VENV)/.installed-dev  ## the whole test suite
 slow: $(VENV)/.installed-dev  ## the tests that take half a minute or more each
 	$(BIN)/python -m pytest -n 2 -m slow
 
-soak: $(VENV)/.installed-dev  ## hours of kills and signals; goes on where it stopped; SOAK="kills --minutes 5" for a part
+soak: $(VENV)/.installed-dev  ## hours of kills, signals, hostile and damaged input; goes on where it stopped; SOAK="kills --minutes 5" for a part
 	$(BIN)/python -m experiments.soak.run $(SOAK)
 
 notebooks: $(VENV)/.installed-dev  ## run all notebooks

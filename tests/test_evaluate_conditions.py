@@ -129,7 +129,13 @@ def test_what_no_data_tells_is_said(text_run: Path, fails: Fails, tmp_path: Path
     card["data"]["class_path"] = "os.system"
     config.write_text(yaml.safe_dump(card))
     line = fails("evaluate", "data/digits.yaml", text_run, *obey)
-    assert f"{config} uses os.system, which is outside condgen, torch.nn, torch.optim; if you trust it: --trust" in line
+    assert line == f"condgen: {config}: os.system is Python's own, which no config or checkpoint may name"
+    for named in ("[os.system]", "[{class_path: subprocess.Popen, init_args: {args: [x]}}]"):
+        line = fails("evaluate", "data/digits.yaml", text_run, "--obedience", named)
+        assert line.endswith("is Python's own, which no config or checkpoint may name")
+    assert main(["export", str(text_run), str(tmp_path / "shared")]) == 0
+    line = fails("evaluate", "data/digits.yaml", tmp_path / "shared", *obey)
+    assert "is asked for text, and it has no config.yaml that says of which data; give REAL as a" in line
     config.unlink()
     line = fails("evaluate", "data/digits.yaml", text_run, *obey)
     assert f"{text_run} is asked for text, and there is no {config} that says of which data; give REAL as a" in line

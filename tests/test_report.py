@@ -193,7 +193,7 @@ def test_other_weights_than_the_scored_ones_are_noticed(
     trained_run(tmp_path, "b", make_trainer, digits, data_class="condgen.data.Nowhere")
     page = report("a", "b")
     assert "the checkpoint is not the one that was scored" in page.text
-    assert "b: left out, because its training images cannot be read: uses the class condgen.data.Nowhere" in page.text
+    assert "b: left out, because its training images cannot be read: no class condgen.data.Nowhere" in page.text
 
 
 def test_data_that_are_not_here_are_never_downloaded(
@@ -262,7 +262,7 @@ def test_features_of_training_images_are_those_that_the_test_kept(
     [
         ({"name": "digits", "sha256": "d" * 64}, None, "the extractor digits that scored it is not the one of condgen"),
         ({"name": "mine", "sha256": "d" * 64}, None, "its extractor mine is named by no config"),
-        ({"name": "mine", "sha256": "d" * 64}, {"class_path": "os.system"}, "uses os.system, which is outside condgen"),
+        ({"name": "mine", "sha256": "d" * 64}, {"class_path": "os.system"}, "os.system is Python's own"),
         ({"name": "inception", "sha256": "d" * 64}, None, "weights-inception"),
         (None, None, "no extractor scored it"),
     ],

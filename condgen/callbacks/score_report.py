@@ -48,7 +48,7 @@ def shared_protocol(trainer: L.Trainer, model: GenerativeModel, split: str) -> d
         "model": type(model).__name__,
         "ema": model.averaged,
         "sampler": model.sampler_card,
-        "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
+        "checkpoint": model.loaded_from if trainer.ckpt_path is None else str(trainer.ckpt_path),
         "weights_sha256": weights_hash(model),
         "run_seed": run_seed(),
         "images_seen": model.images_seen,

@@ -2,7 +2,7 @@
 
 from condgen.checkpoints.atomic import AtomicCheckpointIO
 from condgen.checkpoints.drawn_images import DrawnImages
-from condgen.checkpoints.load import CheckpointError, find_checkpoint, load_model, read_checkpoint
+from condgen.checkpoints.load import CheckpointError, find_checkpoint, load_model, read_checkpoint, restore
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -11,4 +11,5 @@ __all__ = [
     "find_checkpoint",
     "load_model",
     "read_checkpoint",
+    "restore",
 ]

@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 
+from condgen.checkpoints.export import SUFFIX, WEIGHTS, ExportError, is_export, load_sampling_weights, read_export
 from condgen.checkpoints.sealed import check_seal
 from condgen.models import GenerativeModel
-from condgen.models.plain import OWN_PACKAGES, from_plain, import_class
+from condgen.models.plain import from_plain
 from condgen.models.recorded import FORMAT
+from condgen.trust import CHECKPOINT_PACKAGES, import_class
 
 
 class CheckpointError(ValueError):
@@ -20,7 +22,7 @@ class CheckpointError(ValueError):
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """Return the checkpoint file of a path that is a file, or a run's folder.
+    """Return the checkpoint file of a path that is a file, a run's folder, or that of an exported model.
 
     Raises:
         CheckpointError: If there is none, or `path` is an address.
@@ -29,7 +31,8 @@ def find_checkpoint(path: str | Path) -> Path:
         raise CheckpointError(f"checkpoint {path} is an address; download the file yourself and give its path")
     path = Path(path)
     if path.is_dir():
-        return newest_good(path)
+        saved = any((path / "checkpoints").glob("*.ckpt"))
+        return path / WEIGHTS if not saved and (path / WEIGHTS).is_file() else newest_good(path)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint {path}")
     return path
@@ -94,15 +97,30 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         CheckpointError: If it is missing, damaged, holds code, or was not written by condgen.
     """
     file = find_checkpoint(path)
-    content = load_sealed(file)
-    if not isinstance(content, dict) or not isinstance(content.get("condgen"), dict):
-        raise CheckpointError(f"{file} was not written by condgen")
+    content = read_exported(file) if file.suffix == SUFFIX else read_saved(file)
     card = content["condgen"]
-    if card.get("format") != FORMAT:
-        raise CheckpointError(f"{file} has format {card.get('format')}; this version reads format {FORMAT}")
+    written = card.get("format")
+    if type(written) is not int or written != FORMAT:
+        raise CheckpointError(f"{file} has format {str(written)[:20]!r}; this version reads format {FORMAT}")
     parts = (card.get("progress"), content.get("hyper_parameters"), content.get("state_dict"))
     if not isinstance(card.get("class_path"), str) or not all(isinstance(part, dict) for part in parts):
         raise CheckpointError(f"{file} is damaged: its class, arguments, progress or weights are missing")
+    return content
+
+
+def read_exported(file: Path) -> dict[str, Any]:
+    """Read what `condgen export` wrote."""
+    try:
+        return read_export(file)
+    except ExportError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def read_saved(file: Path) -> dict[str, Any]:
+    """Read what training wrote."""
+    content = load_sealed(file)
+    if not isinstance(content, dict) or not isinstance(content.get("condgen"), dict):
+        raise CheckpointError(f"{file} was not written by condgen")
     return content
 
 
@@ -110,23 +128,35 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = ()) -> GenerativeMo
     """Load a generative model for sampling, on the CPU, in evaluation mode.
 
     Args:
-        path: A checkpoint file, or a run's folder for its last checkpoint.
-        trusted: Packages beside condgen, torch.nn and torch.optim that the checkpoint's classes may come from.
+        path: A checkpoint file, a run's folder for its last checkpoint, or what `condgen export` wrote.
+        trusted: Packages beside `condgen.trust.CHECKPOINT_PACKAGES` that the checkpoint's classes may come from.
 
     Raises:
         CheckpointError: If it cannot be loaded.
     """
     content = read_checkpoint(path)
-    packages = (*OWN_PACKAGES, *trusted)
     try:
-        cls = import_class(content["condgen"]["class_path"], packages)
+        cls = import_class(content["condgen"]["class_path"], CHECKPOINT_PACKAGES, trusted)
         if not issubclass(cls, GenerativeModel):
             raise ValueError(f"holds a {cls.__name__}, which does not generate images")
         card = dict(content["condgen"]["sampler"])
-        how = {"sample_chunk": card.pop("chunk")} | ({"sampler": from_plain(card, packages)} if card else {})
-        model = cls(**from_plain(content["hyper_parameters"], packages), **how)
-        model.on_load_checkpoint(content)
-        model.load_state_dict(content["state_dict"])
+        how = {"sample_chunk": card.pop("chunk")} | ({"sampler": from_plain(card, trusted)} if card else {})
+        model = cls(**from_plain(content["hyper_parameters"], trusted), **how)
+        restore(model, content)
     except Exception as error:  # a file can be wrong in any way
         raise CheckpointError(f"{path} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     return model.eval()
+
+
+def restore(model: GenerativeModel, content: dict[str, Any]) -> None:
+    """Give a model what was read: its counters and weights.
+
+    Raises:
+        ValueError: If it was read from another kind of model.
+        RuntimeError: If the weights do not fit.
+    """
+    model.on_load_checkpoint(content)
+    if is_export(content):
+        load_sampling_weights(model, content["state_dict"], averaged=content["condgen"]["averaged"])
+    else:
+        model.load_state_dict(content["state_dict"])

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib import import_module
 
 from condgen import __version__
 
@@ -24,6 +25,7 @@ VERBS = {
         "walk between two:      condgen interpolate --ckpt RUN --label 3,7 --out walk.png",
     ),
     "info": ("condgen.cli.info", "what a checkpoint takes: condgen info RUN"),
+    "export": ("condgen.cli.export", "a model to share:      condgen export RUN FOLDER"),
     "data": ("condgen.cli.data", "look at images:        condgen data check FOLDER; condgen data show data/mnist.yaml"),
     "compare": ("condgen.cli.compare", "compare scored runs:   condgen compare RUN RUN --out compare.html"),
     "list": ("condgen.cli.list", "what there is:         condgen list [models|data|conditions|metrics|samplers|nets]"),
@@ -51,23 +53,19 @@ def main(argv: list[str] | None = None) -> int:
 def run(verb: str, args: list[str], *, at_last: bool = False) -> int:
     """Import a verb's module and run it; what a user can mend becomes one line.
 
-    The working folder is searched for classes last, as `python -m` would search it first.
-
     Args:
         verb: The verb.
         args: What follows it.
         at_last: Whether the process ends with it.
     """
-    from importlib import import_module
-
     from condgen.cli.errors import RunError, UserError
+    from condgen.cli.trust import split_trusted, trusting
     from condgen.interrupts import Interrupted, interrupts
 
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
     try:
-        with interrupts.handled(at_last=at_last):
-            code: int = import_module(VERBS[verb][0]).run(verb, args)
+        trusted, words = split_trusted(args)
+        with interrupts.handled(at_last=at_last), trusting(trusted):
+            code: int = import_module(VERBS[verb][0]).run(verb, words, trusted)
         return code
     except Interrupted as error:
         return fail(*error.told)
@@ -93,6 +91,8 @@ def usage() -> str:
             "Conditional image generation: train, score, compare and sample any model under any condition.",
             "",
             *lines,
+            "",
+            "With any verb: --trust my_model lets configs and checkpoints name what is in my_model.py, or a package.",
         ]
     )
 

@@ -12,6 +12,7 @@ from condgen.cli.parser import OneLineParser
 from condgen.whole import whole_file
 
 if TYPE_CHECKING:
+    from condgen.data import ImageDataModule
     from condgen.metrics import Extractor
 
 MARK = "<!-- condgen compare -->"
@@ -27,13 +28,10 @@ def parser() -> OneLineParser:
     out.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder, runs/NAME for its latest, or metrics.json")
     out.add_argument("--out", default="compare.html", metavar="FILE.html", help="the page; the table is FILE.md")
     out.add_argument("--force", action="store_true", help="compare unlike protocols, and mark what differs")
-    out.add_argument(
-        "--trust", action="append", default=[], metavar="PACKAGE", help="package that runs may import from"
-    )
     return out
 
 
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """Read, check, draw and write."""
     options = parser().parse_args(args)
     page, table = outputs(options.out)
@@ -46,6 +44,7 @@ def run(verb: str, args: list[str]) -> int:
     from rich.console import Console
 
     from condgen.report import compare, first_difference, read_runs, to_html, to_markdown_file, unlike
+    from condgen.report.configured import Builders
     from condgen.report.tables import to_terminal
 
     try:
@@ -55,9 +54,9 @@ def run(verb: str, args: list[str]) -> int:
     differences = unlike([item.protocol for item in runs])
     if differences and not options.force:
         raise UserError(f"{first_difference(runs, differences)} (--force compares them anyway)")
-    build = partial(extractor, trusted=options.trust)
+    build = Builders(partial(data_of, trusted=trusted), partial(extractor_of, trusted=trusted))
     try:
-        comparison = compare(runs, options.trust, build, say=lambda what: print(f"{what} ...", flush=True))
+        comparison = compare(runs, trusted, build, say=lambda what: print(f"{what} ...", flush=True))
     except (ValueError, OSError) as error:
         raise RunError(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
     write(page, to_html(comparison))
@@ -74,7 +73,21 @@ def run(verb: str, args: list[str]) -> int:
     return 0
 
 
-def extractor(card: dict[str, Any], origin: str, trusted: Sequence[str]) -> Extractor:
+def data_of(card: dict[str, Any], trusted: Sequence[str]) -> ImageDataModule:
+    """Build the data module that a run's config names.
+
+    Raises:
+        ValueError: If it cannot be built.
+    """
+    from condgen.cli.data_config import built
+
+    try:
+        return built([card], [], trusted)
+    except UserError as error:
+        raise ValueError(str(error)) from error
+
+
+def extractor_of(card: dict[str, Any], origin: str, trusted: Sequence[str]) -> Extractor:
     """Build an extractor that a run's config names.
 
     Raises:

@@ -13,15 +13,17 @@ from condgen.cli.parser import OneLineParser
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Sequence
 
     from condgen.data import ImageSource
 
 N_SAMPLES = 5000
+RUN_PARTS = ("checkpoints", "model.safetensors")
 DESCRIPTION = """\
 Score images as samples of what real images show. REAL and FAKE are each one of:
   a folder of images, whose class subfolders are labels
   a .npz or .npy file of uint8 images (N, H, W, C) or (N, C, H, W), with `labels` in a .npz
-  a run's folder, or its .ckpt file: samples are drawn
+  a run's folder, its .ckpt file, or what condgen export wrote: samples are drawn
   a data config, such as data/mnist.yaml, whose --split is taken
 
 A run is asked for its classes in turn; if it takes text, masks or other conditions, for those of REAL where REAL is a
@@ -71,17 +73,15 @@ def parser() -> OneLineParser:
     out.add_argument("--n", type=int, help=f"samples of a run; default {N_SAMPLES}")
     out.add_argument("--seed", type=int, help="seed of a run's first sample; default 0")
     out.add_argument("--raw", action="store_true", help="sample with a run's raw weights, not the averaged ones")
-    out.add_argument(
-        "--trust", action="append", default=[], metavar="PACKAGE", help="package that a run or an extractor may import"
-    )
     out.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
     return out
 
 
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """Score, show and write."""
     words, overrides = split_overrides(args)
     options = parser().parse_args(words)
+    options.trust = trusted
     check_use(options, overrides)
 
     from condgen.checkpoints import CheckpointError
@@ -93,7 +93,9 @@ def run(verb: str, args: list[str]) -> int:
     try:
         named, asked = options.extractor, options.obedience
         extractor = None if named is None else moved(find_extractor(named, options.trust), options.device)
-        obedience = [] if asked is None else [moved(metric, options.device) for metric in find_obedience(asked)]
+        obedience = (
+            [] if asked is None else [moved(metric, options.device) for metric in find_obedience(asked, options.trust)]
+        )
         fit = Fit(options.resize, options.pad, options.grey)
         subset_size = SUBSET_SIZE if options.subset_size is None else options.subset_size
         real = open_source(options.real, options, overrides)
@@ -136,8 +138,8 @@ def check_use(options: Namespace, overrides: list[str]) -> None:
         raise UserError(f"evaluate: {overrides[0].partition('=')[0]} is for data configs, and there is none")
     if any(map(is_run, names)):
         return
-    given = [name for name in ("n", "seed", "raw", "trust") if getattr(options, name) not in (None, False, [])]
-    if given and (given[0] != "trust" or not is_config(options.extractor or "")):
+    given = [name for name in ("n", "seed", "raw") if getattr(options, name) not in (None, False)]
+    if given:
         raise UserError(f"evaluate: --{given[0]} is for samples of a run, and there is no run")
 
 
@@ -149,7 +151,7 @@ def open_source(name: str, options: Namespace, overrides: list[str], real: Image
     from condgen.data import SplitImages, open_images
 
     if is_config(name):
-        return SplitImages(data_module(name, overrides), options.split)
+        return SplitImages(data_module(name, overrides, options.trust), options.split)
     if is_run(name):
         seed, n = options.seed or 0, N_SAMPLES if options.n is None else options.n
         find = partial(asked_split, run=name, real=real, split=options.split, trusted=options.trust)
@@ -167,7 +169,7 @@ def open_train(real: ImageSource, options: Namespace, overrides: list[str]) -> I
         return None if options.train is None else open_source(options.train, options, overrides)
     if isinstance(real, SplitImages) and options.train == options.real:
         return SplitImages(real.module, "train")
-    return SplitImages(data_module(options.train, overrides), "train")
+    return SplitImages(data_module(options.train, overrides, options.trust), "train")
 
 
 def is_config(name: str) -> bool:
@@ -176,8 +178,9 @@ def is_config(name: str) -> bool:
 
 
 def is_run(name: str) -> bool:
-    """Tell whether a path is a run's folder or a checkpoint file."""
-    return Path(name).suffix == ".ckpt" or (Path(name) / "checkpoints").is_dir()
+    """Tell whether a path is a run's folder, a checkpoint file, or an exported model."""
+    path = Path(name)
+    return path.suffix in (".ckpt", ".safetensors") or any((path / part).exists() for part in RUN_PARTS)
 
 
 def report(result: dict[str, Any], out: str | None) -> None:

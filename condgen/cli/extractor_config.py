@@ -8,22 +8,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from condgen.cli.errors import UserError, nearest
 from condgen.cli.explain import explain
-from condgen.cli.imports import imports_from
+from condgen.cli.restricted import check_config, restricted
 from condgen.metrics import ClassifierExtractor, DigitsExtractor, Extractor, InceptionExtractor, MNISTExtractor
-from condgen.models.plain import OWN_PACKAGES
+from condgen.yaml_file import YAMLError, read_yaml
 
 NAMED: dict[str, Callable[[], Extractor]] = {
     "digits": DigitsExtractor,
     "mnist": MNISTExtractor,
     "inception": InceptionExtractor,
 }
-PACKAGES = (*OWN_PACKAGES, "torchvision.models")
-"""Where the classes of an extractor's config may come from without further permission."""
 KEYS = {"class_path", "init_args"}
 
 
@@ -33,7 +30,7 @@ def find_extractor(name: str, trusted: Sequence[str]) -> Extractor:
     Args:
         name: One of `NAMED`, a classifier's `.safetensors`, Inception's `.pth`, or a YAML file with `class_path` and
             `init_args` of any extractor.
-        trusted: Packages beside condgen's own that a YAML file may import from.
+        trusted: Packages that a YAML file may name, beside `condgen.trust.CONFIG_PACKAGES`.
 
     Raises:
         UserError: If there is no such extractor, or its config is wrong.
@@ -54,12 +51,12 @@ def find_extractor(name: str, trusted: Sequence[str]) -> Extractor:
 
 
 def built(card: dict[str, Any], origin: object, trusted: Sequence[str]) -> Extractor:
-    """Build an extractor; its classes come from `PACKAGES` and trusted ones alone.
+    """Build an extractor.
 
     Args:
         card: Its `class_path` and `init_args`.
         origin: The file that it is from, as errors name it.
-        trusted: Further packages.
+        trusted: Packages that it may name, beside `condgen.trust.CONFIG_PACKAGES`.
 
     Raises:
         UserError: If it cannot be built.
@@ -67,8 +64,10 @@ def built(card: dict[str, Any], origin: object, trusted: Sequence[str]) -> Extra
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Extractor, "extractor", required=True)
     try:
-        with imports_from((*PACKAGES, *trusted), origin):
-            made = parser.instantiate(parser.parse_args([f"--extractor={json.dumps(card)}"])).extractor
+        with restricted(trusted):
+            config = parser.parse_args([f"--extractor={json.dumps(card, default=str)}"])
+            check_config(config, trusted)
+            made = parser.instantiate(config).extractor
     except (ArgumentError, ImportError, ValueError, TypeError, AttributeError, OSError) as error:
         reason = re.sub(r": give --\S+ VALUE$", " among its init_args", explain(error, ()))
         raise UserError(f"{origin}: {reason}") from error
@@ -81,9 +80,9 @@ def read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"no extractor config {path}")
     try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"extractor config {path} is not YAML: {' '.join(str(error).split())}") from error
+        content = read_yaml(path)
+    except YAMLError as error:
+        raise UserError(f"extractor config {error}") from error
     if not isinstance(content, dict) or "class_path" not in content:
         raise UserError(f"extractor config {path} must have the keys class_path and init_args")
     unknown = next((str(key) for key in content if key not in KEYS), None)

@@ -12,6 +12,8 @@ from condgen.cli.parser import OneLineParser
 from condgen.cli.sample import parse_seeds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
 FRAME_MS = 120
@@ -33,7 +35,7 @@ def parser() -> OneLineParser:
     return out
 
 
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """Generate and write."""
     options, rest = parser().parse_known_args(args)
     seeds, out = parse_seeds(options.seeds, None), Path(options.out)
@@ -42,7 +44,7 @@ def run(verb: str, args: list[str]) -> int:
     if out.suffix.lower() != ".png":
         raise UserError(f"--out takes a .png file, got {out}")
 
-    model = loaded(options, rest, parser())
+    model = loaded(options, rest, parser(), trusted)
 
     import torch
 

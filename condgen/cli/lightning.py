@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,19 +32,22 @@ from condgen.callbacks import (
     TrainingTime,
     WritePredictions,
 )
-from condgen.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
+from condgen.checkpoints import CheckpointError, find_checkpoint, read_checkpoint, restore
+from condgen.checkpoints.export import is_export
 from condgen.cli.callbacks import check_monitor, suited_to
-from condgen.cli.errors import RunError, UserError
+from condgen.cli.errors import UserError
 from condgen.cli.explain import explain
+from condgen.cli.failures import failures
 from condgen.cli.files import is_first_process, shared_run_folder
 from condgen.cli.includes import expand_includes
 from condgen.cli.lock import locked
 from condgen.cli.quiet import quiet
+from condgen.cli.restricted import check_config, restricted
 from condgen.cli.resume import add_resume, check_changes, check_processes, finished, requeued_folder, resumed_folder
 from condgen.cli.saved_config import SaveConfig
+from condgen.cli.secrets import refuse_secrets
 from condgen.cli.trainer_flags import check_trainer, strategy_for, with_atomic_saves
 from condgen.data import ImageDataModule
-from condgen.interrupts import Interrupted
 
 LINKED = ("image_shape", "cond_spec")
 
@@ -55,6 +58,8 @@ class CLI(LightningCLI):
     run_folder: Path
     resumed: Path | None = None
     more_given = False
+    trusted: Sequence[str] = ()
+    exported: dict[str, Any] | None = None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name, condgen's callbacks, and the links from data to model."""
@@ -76,6 +81,8 @@ class CLI(LightningCLI):
         """Parse without looking at the process's own command line."""
         try:
             self.config = parser.parse_args(cast(list[str], args))
+            check_config(self.config, self.trusted)
+            refuse_secrets(self.config[self.config.subcommand])
             if self.resumed is not None and self.more_given:
                 saved = parser.parse_args(["fit", "--config", str(self.resumed / "config.yaml")])
                 check_changes(self.resumed, saved.fit, self.config.fit)
@@ -97,6 +104,8 @@ class CLI(LightningCLI):
             self._choose_start(config)
         elif config.ckpt_path:
             config.ckpt_path = str(find_checkpoint(config.ckpt_path))
+            content = read_checkpoint(config.ckpt_path)
+            self.exported = content if is_export(content) else None
         else:
             raise UserError(f"{verb} needs a checkpoint: give --ckpt_path RUN_OR_FILE")
 
@@ -109,6 +118,8 @@ class CLI(LightningCLI):
         if beginning is not None:
             config.ckpt_path = str(find_checkpoint(beginning))
             self.beginning = read_checkpoint(config.ckpt_path)
+            if is_export(self.beginning):
+                raise UserError(f"{config.ckpt_path} holds what sampling needs alone; train on from a run's checkpoint")
             what = finished(self.beginning, config.trainer)
             if what:
                 raise UserError(f"{config.ckpt_path} {what}")
@@ -158,15 +169,23 @@ class CLI(LightningCLI):
         return trainer
 
 
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """Run one of Lightning's verbs."""
-    start(verb, args)
+    start(verb, args, trusted)
     return 0
 
 
-def start(verb: str, args: list[str]) -> CLI:
+def start(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
     """Parse, build and run; return the CLI with its model, data and trainer."""
     quiet()
+    with restricted(trusted):
+        cli = build(verb, args, trusted)
+        execute(cli, verb)
+    return cli
+
+
+def build(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
+    """Parse, and build the model, the data and the trainer."""
 
     class Verb(CLI):
         @staticmethod
@@ -176,12 +195,13 @@ def start(verb: str, args: list[str]) -> CLI:
         def _run_subcommand(self, subcommand: str) -> None:
             """Wait: `start` runs it, apart from what may fail while building."""
 
+    Verb.trusted = trusted
     strict = {"exit_on_error": False}
     if verb == "fit" and (folder := resumed_folder(args)) is not None:
         Verb.resumed, Verb.more_given = folder, len(args) > 2
         args = ["--config", str(folder / "config.yaml"), *args]
     try:
-        cli = Verb(
+        return Verb(
             L.LightningModule,
             ImageDataModule,
             subclass_mode_model=True,
@@ -196,8 +216,6 @@ def start(verb: str, args: list[str]) -> CLI:
         raise UserError(str(error)) from error
     except (ArgumentError, ValueError, TypeError, OSError, MisconfigurationException) as error:
         raise UserError(explain(error, ())) from error
-    execute(cli, verb)
-    return cli
 
 
 def execute(cli: CLI, verb: str) -> None:
@@ -207,33 +225,12 @@ def execute(cli: CLI, verb: str) -> None:
     if verb in ("validate", "test"):
         cli.config[verb]["verbose"] = False
     with locked(cli.run_folder) if is_first_process() else nullcontext(), failures(cli):
+        if cli.exported is not None:
+            cli.model.loaded_from, cli.config_init[verb].ckpt_path = cli.config_init[verb].ckpt_path, None
+            restore(cli.model, cli.exported)
         LightningCLI._run_subcommand(cli, verb)
     if cli.trainer.is_global_zero:
         print(f"run folder   {cli.run_folder}")
-
-
-@contextmanager
-def failures(cli: CLI) -> Iterator[None]:
-    """Turn failures of the work that a user can mend into one line."""
-    try:
-        yield
-    except (ValueError, OSError, FloatingPointError, MisconfigurationException) as error:
-        raise RunError(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
-    except Interrupted:
-        tell_how_to_go_on(cli)
-        raise
-    except RuntimeError as error:
-        if "Error(s) in loading state_dict" in str(error):
-            raise UserError(f"the checkpoint does not fit the model: {str(error).splitlines()[1].strip()}") from error
-        raise
-
-
-def tell_how_to_go_on(cli: CLI) -> None:
-    """Say what is left of a run that was stopped."""
-    if cli.trainer.is_global_zero:
-        print(f"run folder   {cli.run_folder}")
-        if any(cli.run_folder.glob("checkpoints/*.ckpt")):
-            print(f"next: condgen fit --resume {cli.run_folder}")
 
 
 def summary(cli: CLI) -> str:

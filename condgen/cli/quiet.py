@@ -1,4 +1,4 @@
-"""What Lightning need not say."""
+"""Lightning's hints and warnings of its own internals, which say nothing to a user."""
 
 from __future__ import annotations
 

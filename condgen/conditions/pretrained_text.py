@@ -37,7 +37,7 @@ class PretrainedText:
     def __init__(self, model: str, max_tokens: int) -> None:
         self.model = model
         self.max_tokens = max_tokens
-        config = load(lambda hub: hub.AutoConfig.from_pretrained(model), model)
+        config = load(lambda hub: hub.AutoConfig.from_pretrained(model, trust_remote_code=False), model)
         self.config = getattr(config, "text_config", None) or config
         self.width = int(self.config.hidden_size)
         version = getattr(config, "_commit_hash", None) or describe_folder(Path(model))
@@ -108,8 +108,9 @@ class PretrainedText:
     @cached_property
     def _pretrained(self) -> tuple[Any, Any]:
         """The tokeniser and the net, from weights that hold no code."""
-        tokeniser = load(lambda hub: hub.AutoTokenizer.from_pretrained(self.model), self.model)
-        settings = {"config": self.config, "use_safetensors": True}
+        plain = {"trust_remote_code": False}
+        tokeniser = load(lambda hub: hub.AutoTokenizer.from_pretrained(self.model, **plain), self.model)
+        settings = {"config": self.config, "use_safetensors": True, **plain}
         net = load(lambda hub: hub.AutoModelForTextEncoding.from_pretrained(self.model, **settings), self.model)
         return tokeniser, net.float().eval().requires_grad_(False)
 

@@ -45,7 +45,7 @@ class CLIPScore(Obedience):
     def __init__(self, model: str) -> None:
         super().__init__()
         self.model = model
-        config = load_part(lambda hub: hub.AutoConfig.from_pretrained(model), model)
+        config = load_part(lambda hub: hub.AutoConfig.from_pretrained(model, trust_remote_code=False), model)
         if config.model_type != "clip":
             raise ValueError(f"model {model!r} is no CLIP, but a {config.model_type} model")
 
@@ -82,7 +82,7 @@ class CLIP:
         if info["missing_keys"]:
             raise ValueError(f"model {model!r} lacks weights, such as {sorted(info['missing_keys'])[0]}")
         self.net = net.float().eval().requires_grad_(False)
-        self.tokeniser = load_part(lambda hub: hub.AutoTokenizer.from_pretrained(model), model)
+        self.tokeniser = load_part(lambda hub: hub.AutoTokenizer.from_pretrained(model, trust_remote_code=False), model)
         self.images = load_part(lambda hub: hub.CLIPImageProcessor.from_pretrained(model), model)
         self.max_tokens = int(net.config.text_config.max_position_embeddings)
         self.card = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from condgen.report.configured import Build
+from condgen.report.configured import Builders
 from condgen.report.history import Series, read_history
 from condgen.report.neighbours import Neighbours, TrainingImages, neighbours
 from condgen.report.protocol import Difference, unlike
@@ -59,20 +59,20 @@ class Comparison:
         return found
 
 
-def compare(runs: Sequence[Run], trusted: Sequence[str], build: Build, say: Callable[[str], None]) -> Comparison:
+def compare(runs: Sequence[Run], trusted: Sequence[str], build: Builders, say: Callable[[str], None]) -> Comparison:
     """Read logs, sample each run by the same seeds, and look for its nearest training images.
 
     Args:
         runs: Two or more.
-        trusted: Packages beside condgen, torch.nn and torch.optim that classes may come from.
-        build: Makes the extractors that scored them.
+        trusted: Packages beside `condgen.trust.CHECKPOINT_PACKAGES` whose classes checkpoints may name.
+        build: Makes the data modules and the extractors that configs of runs name.
         say: Told what is being done.
     """
     drawn = []
     for run in runs:
         say(f"samples of {run.name}")
         drawn.append(draw(run, trusted))
-    images = TrainingImages(trusted, build)
+    images = TrainingImages(build)
     return Comparison(
         runs=runs,
         differences=unlike([run.protocol for run in runs]),

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import yaml
-
+from condgen.data import ImageDataModule
 from condgen.metrics import DigitsExtractor, Extractor, InceptionExtractor, MNISTExtractor
 from condgen.metrics.inception import weights_in_hub
 from condgen.models.plain import class_path
 from condgen.report.runs import Run
+from condgen.yaml_file import read_yaml
 
 Card = dict[str, Any]
 """`class_path` and `init_args` of an object."""
-Build = Callable[[Card, str], Extractor]
-"""Makes an extractor from its card, given where the card is from; raises ValueError if it cannot."""
+
+
+class Builders(NamedTuple):
+    """Make what a card names, of packages that it may name; each raises ValueError if it cannot.
+
+    data: Makes a data module.
+    extractor: Makes an extractor, given where the card is from.
+    """
+
+    data: Callable[[Card], ImageDataModule]
+    extractor: Callable[[Card, str], Extractor]
+
+
 SHIPPED: dict[str, type[Extractor]] = {
     "digits": DigitsExtractor,
     "mnist": MNISTExtractor,
@@ -43,7 +54,7 @@ def data_card(run: Run) -> Card:
     return card
 
 
-def scored_by(run: Run, build: Build) -> Extractor:
+def scored_by(run: Run, build: Builders) -> Extractor:
     """Make the extractor that scored a run, known by its hash; nothing is downloaded.
 
     Raises:
@@ -55,7 +66,7 @@ def scored_by(run: Run, build: Build) -> Extractor:
     reason = f"its extractor {due.get('name')} is named by no config"
     for card, origin in extractor_cards(run, str(due.get("name"))):
         try:
-            extractor = build(card, origin)
+            extractor = build.extractor(card, origin)
         except ValueError as error:
             reason = str(error)
             continue
@@ -89,8 +100,12 @@ def configs(*folders: Path | None) -> list[Path]:
 
 
 def read(file: Path) -> Mapping[str, Any]:
-    """Read a config; what is no mapping is taken as empty."""
-    content = yaml.safe_load(file.read_text())
+    """Read a config; what is no mapping is taken as empty.
+
+    Raises:
+        ValueError: If it is no YAML.
+    """
+    content = read_yaml(file)
     return content if isinstance(content, Mapping) else {}
 
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import sqrt
 from typing import NamedTuple
 
 import torch
-import yaml
 from torch import Tensor
 
 from condgen.data import ImageDataModule, Images
 from condgen.metrics import Evaluator, Extractor, FeatureCache, Features
 from condgen.metrics.memorisation import MOST, training_images
 from condgen.metrics.neighbours import nearest
-from condgen.models.plain import OWN_PACKAGES, from_plain, import_class
 from condgen.pictures import grid
-from condgen.report.configured import Build, data_card, scored_by
+from condgen.report.configured import Builders, data_card, scored_by
 from condgen.report.runs import Run
 from condgen.report.samples import Drawn
 from condgen.seeding import generator
@@ -46,12 +44,10 @@ class TrainingImages:
     """Training images of the runs' data modules, each read once.
 
     Args:
-        trusted: Packages beside condgen, torch.nn and torch.optim that classes may come from.
-        build: Makes extractors.
+        build: Makes them, and the extractors that scored the runs.
     """
 
-    def __init__(self, trusted: Sequence[str], build: Build) -> None:
-        self.packages = (*OWN_PACKAGES, *trusted)
+    def __init__(self, build: Builders) -> None:
         self.build = build
         self._modules: dict[str, ImageDataModule] = {}
 
@@ -62,13 +58,9 @@ class TrainingImages:
             ValueError: If there is no config, or it cannot be built from it.
         """
         card = data_card(run)
-        key = json.dumps(card, sort_keys=True)
+        key = json.dumps(card, sort_keys=True, default=str)
         if key not in self._modules:
-            cls = import_class(card["class_path"], self.packages)
-            data = cls(**from_plain(card.get("init_args") or {}, self.packages))
-            if not isinstance(data, ImageDataModule):
-                raise ValueError(f"{card['class_path']} is no data module of condgen")
-            self._modules[key] = data
+            self._modules[key] = self.build.data(card)
         return self._modules[key]
 
     def nearest(self, run: Run, images: Tensor) -> Neighbours:
@@ -137,5 +129,5 @@ def neighbours(run: Run, drawn: Drawn, images: TrainingImages, say: Callable[[st
     say(f"training images nearest to samples of {run.name}")
     try:
         return images.nearest(run, drawn.images)
-    except (ValueError, TypeError, KeyError, OSError, RuntimeError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, KeyError, OSError, RuntimeError) as error:
         return f"its training images cannot be read: {' '.join(str(error).split())}"

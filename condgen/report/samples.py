@@ -10,7 +10,7 @@ from torch import Tensor
 from condgen.callbacks.sample_grid import grid_conditions
 from condgen.checkpoints import CheckpointError, load_model
 from condgen.models import GenerativeModel
-from condgen.models.plain import OWN_PACKAGES, from_plain
+from condgen.models.plain import from_plain
 from condgen.models.weights_hash import weights_hash
 from condgen.pictures import grid
 from condgen.pixels import to_uint8
@@ -59,7 +59,7 @@ def drawn_anew(model: GenerativeModel, run: Run, trusted: Sequence[str]) -> Draw
     card = dict(run.protocol.get("sampler") or {})
     model.sample_chunk = card.pop("chunk", model.sample_chunk)
     if card:
-        model.sampler = from_plain(card, (*OWN_PACKAGES, *trusted))
+        model.sampler = from_plain(card, trusted)
     cond, seeds = grid_conditions(model.cond_spec, range(COLUMNS), ROWS)
     images = to_uint8(model.sample(cond, seeds=seeds))
     scored = run.protocol.get("weights_sha256")

@@ -7,7 +7,8 @@ python -m experiments.soak.run saves --trials 20
 An experiment is a file beside this one with three names: TRIALS, how many it wants; `prepare(folder)`, which is called
 once and returns what all trials share; and `trial(seed, prepared, folder)`, which raises if something is wrong and
 returns facts in plain values, whose numbers are added up in the table. Trial i has seed i, so a run that was stopped
-goes on. Each trial is a process of its own, forked from one that has imported torch and condgen.
+goes on. Each trial is a process of its own, forked from one that has imported torch and condgen, and may map so much
+memory that a value that asks for a terabyte fails at once.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import importlib
 import json
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -36,6 +38,8 @@ from experiments.soak.runs import in_child
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.jsonl"
+ADDRESS_SPACE = 48 << 30
+"""Bytes that a trial may map."""
 NAMES = sorted(path.stem for path in HERE.glob("*.py") if "\nTRIALS = " in path.read_text())
 
 
@@ -85,6 +89,7 @@ def tried(trial: Callable[..., dict[str, Any]], seed: int, prepared: Any, folder
     told, start = folder / "told.json", time.monotonic()
 
     def work() -> int:
+        resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, resource.getrlimit(resource.RLIMIT_AS)[1]))
         quiet = os.open(folder / "output", os.O_WRONLY | os.O_CREAT)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
