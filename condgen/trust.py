@@ -54,8 +54,19 @@ FUNCTIONS = ("torch.nn.functional", "torch.nn.init", "torchvision.models", "torc
 """Packages whose functions may be named like classes."""
 
 
+FLAG = "; add --trust "
+
+
 class UntrustedError(ValueError):
-    """A name that a config or a checkpoint may not use; nothing was run."""
+    """A name that a config or a checkpoint may not use; nothing was run.
+
+    Attributes:
+        package: What the user could trust; null where that would not do.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.package = reason.rpartition(FLAG)[2] if FLAG in reason else None
 
 
 def find_named(path: object, packages: Sequence[str], trusted: Sequence[str]) -> Any:
@@ -129,4 +140,4 @@ def refusal(path: object, packages: Sequence[str] = CONFIG_PACKAGES) -> str:
     known = [package for package in packages if package.partition(".")[0] == top]
     if known:
         return f"{path} may not be named; of {top} may be named the classes of {', '.join(known)}"
-    return f"{path} is not trusted; add --trust {top}"
+    return f"{path} is not trusted{FLAG}{top}"

@@ -146,11 +146,12 @@ def test_the_examples_work_together(
         shutil.copy(path, tmp_path)
     monkeypatch.chdir(tmp_path)
     configs = [word for name in ("data", "model", "condition", "metric") for word in ("-c", f"my_{name}.yaml")]
-    assert main(["fit", *ONE_BATCH, *configs, "--model.net.width", "8", "--evaluation.n_samples", "20"]) == 0
+    trust = ["--trust", "my_data,my_model", "--trust", "my_condition", "--trust=my_metric"]
+    assert main(["fit", *ONE_BATCH, *configs, "--model.net.width", "8", "--evaluation.n_samples", "20", *trust]) == 0
     (run,) = Path("runs/flow").iterdir()
-    assert main(["test", "-c", str(run), "--ckpt_path", str(run)]) == 0
+    assert main(["test", "-c", str(run), "--ckpt_path", str(run), *trust]) == 0
     assert "radius_error" in capsys.readouterr().out
-    ask = ["--attributes", "radius=2.5", "--trust", "my_model", "--trust", "my_condition"]
+    ask = ["--attributes", "radius=2.5", "--trust", "my_model,my_condition"]
     assert main(["sample", "--ckpt", str(run), *ask, "--n", "2"]) == 0
     assert Path("samples.png").is_file()
 

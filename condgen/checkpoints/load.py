@@ -14,7 +14,7 @@ from condgen.checkpoints.sealed import check_seal
 from condgen.models import GenerativeModel
 from condgen.models.plain import from_plain
 from condgen.models.recorded import FORMAT
-from condgen.trust import CHECKPOINT_PACKAGES, import_class
+from condgen.trust import CHECKPOINT_PACKAGES, UntrustedError, import_class
 
 
 class CheckpointError(ValueError):
@@ -144,7 +144,9 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = ()) -> GenerativeMo
         model = cls(**from_plain(content["hyper_parameters"], trusted), **how)
         restore(model, content)
     except Exception as error:  # a file can be wrong in any way
-        raise CheckpointError(f"{path} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+        package = error.package if isinstance(error, UntrustedError) else None
+        hint = f", or load_model(..., trusted=[{package!r}])" if package else ""
+        raise CheckpointError(f"{path} cannot be loaded: {' '.join(str(error).split())[:300]}{hint}") from error
     return model.eval()
 
 

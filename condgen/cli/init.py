@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
@@ -13,7 +14,7 @@ from condgen.cli.parser import OneLineParser
 STARTER = Path(__file__).parent / "starter"
 
 
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """Write the files; refuse if one of them is there."""
     parser = OneLineParser(
         prog="condgen init",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from condgen.cli.catalogue import KINDS, entries
 from condgen.cli.errors import UserError, nearest
 from condgen.cli.parser import OneLineParser
 
 
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """Print the parts of some kinds, or of all."""
     parser = OneLineParser(
         prog="condgen list",
