@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 LEAVE = (signal.SIGTERM, signal.SIGINT)
+PATIENCE = 10.0
+"""Seconds after the first signal in which further ones raise nothing."""
 
 
 class Interrupted(BaseException):
@@ -28,8 +31,8 @@ class Interrupted(BaseException):
 class Interrupts:
     """What this process was asked by signals.
 
-    The first signal counts. It raises `Interrupted` at once, or waits while signals are held; no later one raises
-    anything, so that the way out is never cut short.
+    The first signal counts. It raises `Interrupted` at once, or waits while signals are held. Later ones raise nothing
+    for a while, so that the way out is not cut short; only if Python lost the first, as in a finaliser, one does again.
 
     Attributes:
         received: The signal that asks to leave; null if there was none.
@@ -37,11 +40,14 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
+        self._active = False
+        self._forget()
+
+    def _forget(self) -> None:
         self.received: int | None = None
         self.requeue = False
-        self._active = False
         self._held = False
-        self._raised = False
+        self._raised_at = -PATIENCE
 
     @contextmanager
     def handled(self, *, at_last: bool = False) -> Iterator[None]:
@@ -53,7 +59,7 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        self.received, self.requeue, self._held, self._raised = None, False, False, False
+        self._forget()
         before: dict[signal.Signals, Any] = {signum: signal.getsignal(signum) for signum in LEAVE}
         self._active = True
         self.take()
@@ -61,7 +67,7 @@ class Interrupts:
             yield
         finally:
             self._active = False
-            if at_last and self._raised:
+            if at_last and self.received is not None:
                 before = dict.fromkeys(LEAVE, signal.SIG_IGN)
             for signum, handler in before.items():
                 signal.signal(signum, handler)
@@ -83,7 +89,11 @@ class Interrupts:
         self._held = True
 
     def release(self) -> None:
-        """Answer signals at once from now on, and the one that waits."""
+        """Answer signals at once from now on, and the one that waits.
+
+        Raises:
+            Interrupted: If one waits.
+        """
         self._held = False
         if self.received is not None:
             self._raise(self.received)
@@ -104,7 +114,6 @@ class Interrupts:
             if not held:
                 raise
             self._held = held
-            self._raised = False
             return False
         except BaseException:
             self._held = held
@@ -113,16 +122,15 @@ class Interrupts:
     def _leave(self, signum: int, frame: FrameType | None) -> None:
         if self.received is None:
             self.received = signum
-        if not self._held:
+        if not self._held and time.monotonic() - self._raised_at >= PATIENCE:
             self._raise(self.received)
 
     def _requeue(self, signum: int, frame: FrameType | None) -> None:
         self.requeue = True
 
     def _raise(self, signum: int) -> None:
-        if not self._raised:
-            self._raised = True
-            raise Interrupted(signum)
+        self._raised_at = time.monotonic()
+        raise Interrupted(signum)
 
 
 interrupts = Interrupts()

@@ -156,6 +156,30 @@ def test_a_signal_at_any_moment_of_an_attempt_is_caught_and_waits() -> None:
     assert given_up > 50
 
 
+def test_a_signal_that_python_lost_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is raised in a finaliser goes no further."""
+
+    class Closing:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), TERM)
+
+    lost: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    interrupts = Interrupts()
+    with interrupts.handled():
+        interrupts.hold()
+        assert interrupts.attempt(Closing)
+        with pytest.raises(Interrupted):
+            interrupts.release()
+    with interrupts.handled():
+        Closing()
+        os.kill(os.getpid(), TERM)
+        interrupts._raised_at -= 10.0
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), TERM)
+    assert len(lost) == 2
+
+
 # ---------------------------------------------------------------------- clusters
 
 
@@ -174,12 +198,12 @@ def test_a_slurm_job_is_queued_again_and_goes_on_by_itself(
     run = fit(tmp_path / "runs", *ARGS, code=143)
     assert run.name.endswith("-job77")
     assert calls.read_text() == "requeue 77\n"
+    assert "job 77 is queued again" in capsys.readouterr().out
     assert batches_seen(run) == 6
     monkeypatch.setattr(RecordedModule, "training_step", function)
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert main([*SMALL, "--runs", str(tmp_path / "runs"), *ARGS]) == 0
     assert list((tmp_path / "runs").glob("*/*")) == [run]
-    (run / "hpc_ckpt_1.ckpt").unlink()
     check_same(run, whole)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import lightning as L
 
 from condgen.callbacks.kept import Kept
-from condgen.callbacks.leaving import answer, asked_of, hold_signals
+from condgen.callbacks.leaving import answer, asked_of, hold_signals, is_time_to_ask
 from condgen.callbacks.loop_state import epoch_ends, validation_is_due
 from condgen.callbacks.run_folder import run_folder
 from condgen.callbacks.saving import Saving, batches_seen, logs, watches
@@ -86,7 +86,8 @@ class Checkpoint(Saving):
         self._mark(trainer, validating=validating)
         if due:
             self._save_in_turn(trainer)
-        self._leave_if_asked(trainer)
+        if is_time_to_ask(trainer, self._window_start):
+            self._leave_if_asked(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save what the last batch left for now, when other callbacks have ended the epoch too."""
@@ -139,8 +140,10 @@ class Checkpoint(Saving):
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Save if this process was asked to leave between two batches; other failures save nothing."""
-        if interrupts.received is not None and self._between and trainer.world_size == 1:
-            self._save_unless_suspicious(trainer)
+        if interrupts.received is not None:
+            interrupts.hold()
+            if self._between and trainer.world_size == 1:
+                self._save_unless_suspicious(trainer)
 
     def _at_window_end(self, trainer: L.Trainer) -> bool:
         """Tell whether an accumulation window has ended; until then, let nothing stop the training."""

@@ -1,6 +1,7 @@
 """Scores of generated images, on the features of a frozen extractor."""
 
 from condgen.metrics.base import DistributionMetric, Features
+from condgen.metrics.captions import CaptionMatch
 from condgen.metrics.cas import classification_accuracy_score
 from condgen.metrics.classification import InceptionScore, LabelAccuracy
 from condgen.metrics.classwise import Diversity, IntraClassFrechetDistance
@@ -20,10 +21,12 @@ from condgen.metrics.paired import EdgeAgreement, PairedError
 from condgen.metrics.reconstruction import ReconstructionError
 from condgen.metrics.segmented import PerceptualDistance, SegmentedMask
 from condgen.metrics.shapes_obedience import ShapesFacts, ShapesMask
+from condgen.metrics.strokes import StrokeStyle
 
 __all__ = [
     "PRDC",
     "CLIPScore",
+    "CaptionMatch",
     "ClassifierExtractor",
     "DigitsExtractor",
     "DistributionMetric",
@@ -51,6 +54,7 @@ __all__ = [
     "SegmentedMask",
     "ShapesFacts",
     "ShapesMask",
+    "StrokeStyle",
     "classification_accuracy_score",
     "evaluate",
     "score_rows",

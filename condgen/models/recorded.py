@@ -65,6 +65,7 @@ class RecordedModule(L.LightningModule):
     def on_fit_start(self) -> None:
         """Set the guard up for the device."""
         self.guard.start(self.device)
+        self._players.clear()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the global generators from (run seed, rank, batches seen)."""

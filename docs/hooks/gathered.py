@@ -91,4 +91,3 @@ def notebook_files(path: Path) -> Iterator[tuple[str, str | bytes]]:
                 text = "".join(output.get("text") or data.get("text/plain") or "")
                 parts.append(f"```text\n{text.rstrip()}\n```")
     yield f"{place}.md", "\n\n".join(parts)
-
