@@ -16,6 +16,8 @@ REPO = Path(__file__).resolve().parents[2]
 SHOWN = {".md", ".json", ".png", ".yaml"}
 FOLDER_LINK = re.compile(r"(\]\((?:\.\./)*[\w/-]+)\)")
 RESULTS = "<!-- results -->"
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+"""What terminals read as colours."""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -88,6 +90,6 @@ def notebook_files(path: Path) -> Iterator[tuple[str, str | bytes]]:
             elif "text/markdown" in data:
                 parts.append("".join(data["text/markdown"]))
             else:
-                text = "".join(output.get("text") or data.get("text/plain") or "")
-                parts.append(f"```text\n{text.rstrip()}\n```")
+                text = COLOUR.sub("", "".join(output.get("text") or data.get("text/plain") or "")).rstrip()
+                parts.extend([f"```text\n{text}\n```"] if text else [])
     yield f"{place}.md", "\n\n".join(parts)
