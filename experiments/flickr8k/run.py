@@ -180,6 +180,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("options", nargs="*", help="options of each `condgen fit`, after --")
     args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
     experiment, path = Experiment(args), args.out / "results.json"
     judge = experiment.judge()
     results = json.loads(path.read_text()) if path.is_file() else {}
@@ -189,7 +190,7 @@ def main() -> None:
         if model not in {row["model"] for row in results["rows"]}:
             run = args.trained or experiment.train(model)
             results["rows"].append(experiment.row(model, run.resolve()))
-    args.out.mkdir(parents=True, exist_ok=True)
+            write_json(path, results)
     write_json(path, results)
     (args.out / "results.md").write_text(report(results))
     print(report(results))
