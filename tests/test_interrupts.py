@@ -74,9 +74,9 @@ TERM, INT = signal.SIGTERM, signal.SIGINT
     ("phase", "signals"),
     [
         ("a batch", (TERM,)),
-        ("a batch", (INT, INT)),
+        pytest.param("a batch", (INT, INT), marks=pytest.mark.slow),
         ("a validation", (TERM, TERM)),
-        ("a validation", (INT,)),
+        pytest.param("a validation", (INT,), marks=pytest.mark.slow),
         ("a grid", (INT, TERM)),
         ("a save", (TERM, INT, TERM)),
         ("the last grid", (TERM,)),

@@ -55,7 +55,9 @@ def after_batch(monkeypatch: pytest.MonkeyPatch) -> Signal:
     return arrange
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family", ["cgan", "ddpm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dcgan", "vae", "classifier"))]
+)
 def test_a_killed_run_of_any_family_goes_on(family: str, after_batch: Signal, tmp_path: Path) -> None:
     args = [*FAMILIES[family], "--trainer.max_steps", "13", "--data.augment", "RandomFlip"]
     whole = fit(tmp_path / "whole", *args)
@@ -81,9 +83,12 @@ BY_EPOCHS = ["--trainer.check_val_every_n_epoch", "1", "--trainer.val_check_inte
 @pytest.mark.parametrize(
     ("limit", "stops"),
     [
-        (["--trainer.max_steps", "13"], (2, 3, 5, 10, 12)),
-        (["--trainer.max_epochs", "3", *BY_EPOCHS], (3, 5, 10)),
-        (["--trainer.max_steps", "9", "--trainer.limit_train_batches", "4"], (4, 5, 8)),
+        (["--trainer.max_steps", "11"], (3, 5, 10)),
+        pytest.param(["--trainer.max_steps", "13"], (1, 2, 4, 6, 7, 8, 9, 11, 12), marks=pytest.mark.slow),
+        pytest.param(["--trainer.max_epochs", "3", *BY_EPOCHS], (3, 5, 10), marks=pytest.mark.slow),
+        pytest.param(
+            ["--trainer.max_steps", "9", "--trainer.limit_train_batches", "4"], (4, 5, 8), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_any_batch_is_a_good_one_to_stop_at(
@@ -127,35 +132,48 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> Epochs:
     return out
 
 
-def test_a_finished_run_goes_on(tmp_path: Path, fails: Fails, epochs: Epochs) -> None:
-    for limit, ends in (("max_steps", ("7", "10", "13")), ("max_epochs", ("1", "2", "3"))):
-        option = f"--trainer.{limit}"
-        by = BY_EPOCHS if limit == "max_epochs" else []
-        whole = fit(tmp_path / f"whole {limit}", *CGAN, *by, option, ends[2])
-        told = epochs.take()
-        run = fit(tmp_path / limit, *CGAN, *by, option, ends[0])
-        assert f"of {ends[0]}; raise --trainer.{limit} to go on" in fails("fit", "--resume", str(run))
-        resume(run, option, ends[1])
-        resume(run, option, ends[2])
-        found = equal(trained(run), trained(whole))
-        assert not found, found
-        assert rows(run) == rows(whole)
-        assert pictures(run).items() >= pictures(whole).items()
-        validations = [item for item in told if item[0] == "validation"]
-        assert [item for item in epochs.take() if item[0] == "validation"] == validations
-        assert f"{limit}: {ends[2]}" in (run / "config.yaml").read_text()
+@pytest.mark.parametrize(
+    ("limit", "ends", "more"),
+    [
+        ("max_steps", ("7", "10", "13"), []),
+        pytest.param("max_epochs", ("1", "2", "3"), BY_EPOCHS, marks=pytest.mark.slow),
+    ],
+)
+def test_a_finished_run_goes_on(
+    limit: str, ends: tuple[str, str, str], more: list[str], tmp_path: Path, fails: Fails, epochs: Epochs
+) -> None:
+    option = f"--trainer.{limit}"
+    whole = fit(tmp_path / "whole", *CGAN, *more, option, ends[2])
+    validations = [item for item in epochs.take() if item[0] == "validation"]
+    run = fit(tmp_path / "run", *CGAN, *more, option, ends[0])
+    assert f"of {ends[0]}; raise --trainer.{limit} to go on" in fails("fit", "--resume", str(run))
+    resume(run, option, ends[1])
+    resume(run, option, ends[2])
+    found = equal(trained(run), trained(whole))
+    assert not found, found
+    assert rows(run) == rows(whole)
+    assert pictures(run).items() >= pictures(whole).items()
+    assert [item for item in epochs.take() if item[0] == "validation"] == validations
+    assert f"{limit}: {ends[2]}" in (run / "config.yaml").read_text()
 
 
 @pytest.mark.parametrize(
-    ("family", "option"), [("cgan", "model.accumulate_grad_batches"), ("vae", "trainer.accumulate_grad_batches")]
+    ("family", "option", "stops"),
+    [
+        ("cgan", "model.accumulate_grad_batches", ((1, 2), (6, 7))),
+        pytest.param("cgan", "model.accumulate_grad_batches", ((4, 4), (5, 5), (8, 9)), marks=pytest.mark.slow),
+        pytest.param("vae", "trainer.accumulate_grad_batches", ((1, 2), (5, 5), (6, 7)), marks=pytest.mark.slow),
+    ],
 )
-def test_an_accumulation_window_is_never_cut(family: str, option: str, after_batch: Signal, tmp_path: Path) -> None:
+def test_an_accumulation_window_is_never_cut(
+    family: str, option: str, stops: tuple[tuple[int, int], ...], after_batch: Signal, tmp_path: Path
+) -> None:
     """Windows are batches 1 and 2, 3 and 4, 5, which ends the epoch, 6 and 7 ..."""
     steps = {"cgan": "12", "vae": "7"}[family]  # optimizer steps of the VAE, which are windows
     args = [*FAMILIES[family], f"--{option}", "2", "--trainer.max_steps", steps, "--checkpoint.every_n_batches", "3"]
     whole = fit(tmp_path / "whole", *args)
     assert batches_seen(whole) == 12
-    for asked, stop in ((1, 2), (4, 4), (5, 5), (6, 7)):
+    for asked, stop in stops:
         after_batch(asked, signal.SIGTERM)
         run = fit(tmp_path / str(asked), *args, code=143)
         assert batches_seen(run) == stop

@@ -65,8 +65,8 @@ def test_every_experiment_is_found_and_told_of() -> None:
         assert module.TRIALS * cases >= 200
 
 
-def test_a_trial_of_each_kind_of_run(tmp_path: Path) -> None:
-    """One seed of the signals, whose helpers are used nowhere else."""
+@pytest.mark.slow
+def test_a_signal_from_outside(tmp_path: Path) -> None:
     assert signals.trial(1, signals.prepare(tmp_path / "prepared"), tmp_path / "trial") == {"in a validation": 1}
 
 
