@@ -53,13 +53,14 @@ class Checkpoint(Saving):
         """Save inside the run's folder."""
         self.kept.folder = run_folder(trainer) / "checkpoints"
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Let a run begin that has done all its batches, and was stopped before the validation behind the last."""
-        if self._validating:
+        validating = checkpoint.get("callbacks", {}).get(self.state_key, {}).get("validating", False)
+        if trainer.state.fn == "fit" and validating and checkpoint["global_step"] == trainer.max_steps:
             self._max_steps, trainer.fit_loop.epoch_loop.max_steps = trainer.max_steps, -1
 
     def _limit_steps(self, trainer: L.Trainer) -> None:
-        """Put the limit back that `on_fit_start` took away."""
+        """Put the limit back that `on_load_checkpoint` took away."""
         if self._max_steps is not None:
             trainer.fit_loop.epoch_loop.max_steps, self._max_steps = self._max_steps, None
 
