@@ -26,7 +26,10 @@ def records(results: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in results.read_text().splitlines()]
 
 
-def test_trials_are_added_up_over_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trials_are_added_up_over_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(saves, "CASES", 2)
     results = tmp_path / "results.jsonl"
     for _ in range(2):
         assert run.main(["saves", "--trials", "2", "--results", str(results)]) == 0
@@ -35,7 +38,7 @@ def test_trials_are_added_up_over_runs(tmp_path: Path, capsys: pytest.CaptureFix
         torn.write('{"experiment": "saves", "se')
     capsys.readouterr()
     assert run.main(["saves", "--trials", "1", "--results", str(results)]) == 0
-    assert "| saves | 5 | 0 | 5 kills, 5 old checkpoints found |" in capsys.readouterr().out
+    assert "| saves | 0–4 | 0 | 10 old checkpoints found, 10 kills |" in capsys.readouterr().out
     assert [record["seed"] for record in records(results)] == list(range(5))
 
 
@@ -51,12 +54,21 @@ def test_a_failure_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert ["wrong" in (record["failed"] or "") for record in records(results)] == [False, True, False]
     told = capsys.readouterr()
     assert "seed 1 failed" in told.err
-    assert "| saves | 3 | 1 | 2 tried |" in told.out
+    assert "| saves | 0–2 | 1 | 2 tried |" in told.out
+    monkeypatch.setattr(saves, "trial", lambda seed, *_: {"tried": 1 + seed})
+    assert run.main(["saves", "--trials", "2", "--results", str(results)]) == 0
+    assert [record["seed"] for record in records(results)] == [0, 1, 2, 1, 3]
+    assert "| saves | 0–3 | 0 | 8 tried |" in capsys.readouterr().out
+
+
+def test_seeds_are_written_as_spans() -> None:
+    assert run.spans([4, 0, 1, 2, 7]) == "0–2, 4, 7"
+    assert run.spans([]) == ""
 
 
 def test_every_experiment_is_found_and_told_of() -> None:
     readme = (run.HERE / "README.md").read_text()
-    tried = {"kills": (kills, 1), "saves": (saves, 1), "signals": (signals, 1), "payloads": (payloads, payloads.CASES)}
+    tried = {"kills": (kills, 1), "saves": (saves, saves.CASES), "signals": (signals, 1), "payloads": (payloads, payloads.CASES)}
     tried["mutated_configs"] = mutated_configs, mutated_configs.CASES
     tried["mutated_checkpoints"] = mutated_checkpoints, mutated_checkpoints.CASES
     assert sorted(tried) == run.NAMES
