@@ -341,7 +341,7 @@ def test_one_process_at_a_time_works_in_a_folder(finished: Path, tmp_path: Path,
     assert f"{run} is in use by another process" in fails("fit", *more)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    for place in (run, run / "checkpoints"):
+    for place in (run, run / "checkpoints", run / "samples"):
         (place / ".file.0123456789abcdef.part").touch()
     resume(run, "--trainer.max_steps", "6")
     os.write(other[1], b"x")
