@@ -1,8 +1,9 @@
-"""The losses of each model's first hundred batches, kept in `curves`: `python tests/loss_curves.py [NAME ...]`.
+"""The losses of each model's first hundred batches, kept in `curves`.
 
-That writes them anew, which is due when a change is meant to alter how models learn, and in no other case. Losses
-are equal to the digit only where the kernels are, so a file says for which processor, threads and torch they hold;
-elsewhere the first ten batches in float64 are compared, in which rounding stays far below what a mistake does.
+`make curves`, or `python tests/loss_curves.py [NAME ...]`, writes them anew, which is due when a change is meant to
+alter how models learn, and in no other case. Losses are equal to the digit only where the kernels are, so a file says
+for which processor, threads and torch they hold; elsewhere the first ten batches in float64 are compared, in which
+rounding stays far below what a mistake does.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from resume_runs import SMALL  # noqa: F401 - it makes experiments importable
 from experiments.soak import (
     harness,
     kills,
+    memory,
     mutated_checkpoints,
     mutated_configs,
     payloads,
@@ -68,7 +69,13 @@ def test_seeds_are_written_as_spans() -> None:
 
 def test_every_experiment_is_found_and_told_of() -> None:
     readme = (run.HERE / "README.md").read_text()
-    tried = {"kills": (kills, 1), "saves": (saves, saves.CASES), "signals": (signals, 1), "payloads": (payloads, payloads.CASES)}
+    tried: dict[str, tuple[Any, int]] = {
+        "memory": (memory, memory.BATCHES),
+        "kills": (kills, 1),
+        "saves": (saves, saves.CASES),
+        "signals": (signals, 1),
+        "payloads": (payloads, payloads.CASES),
+    }
     tried["mutated_configs"] = mutated_configs, mutated_configs.CASES
     tried["mutated_checkpoints"] = mutated_checkpoints, mutated_checkpoints.CASES
     assert sorted(tried) == run.NAMES

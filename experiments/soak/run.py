@@ -53,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     print(table(args.results))
     if args.results == RESULTS:
         into_readme("soak", table(RESULTS), HERE / "README.md")
+        (HERE / "results.md").write_text(table(RESULTS))
     return 1 if failures else 0
 
 
@@ -132,7 +133,7 @@ def table(results: Path) -> str:
     """Add up what was found, experiment by experiment."""
     lines = ["| experiment | seeds | failed | counted | minutes |", "| --- | --- | ---: | --- | ---: |"]
     for name in NAMES:
-        rows = records(results, name)
+        rows = sorted(records(results, name), key=lambda row: row["seed"])
         sums: dict[str, float] = {}
         for row in rows:
             for fact, value in row["facts"].items():
