@@ -89,6 +89,14 @@ def test_a_signal_from_outside(tmp_path: Path) -> None:
     assert signals.trial(1, signals.prepare(tmp_path / "prepared"), tmp_path / "trial") == {"in a validation": 1}
 
 
+@pytest.mark.slow
+def test_kills_of_a_process_of_its_own_and_of_forked_ones(tmp_path: Path) -> None:
+    prepared, kinds = kills.prepare(tmp_path / "prepared"), ("kills", "of these of whole processes")
+    found = [kills.trial(seed, prepared, tmp_path / str(seed)) for seed in (0, 1, 2)]
+    assert sum(trial[kinds[0]] for trial in found) >= 2
+    assert sum(trial[kinds[1]] for trial in found[1:]) == 0
+
+
 # ---------------------------------------------------------------------- hostile and damaged input
 
 

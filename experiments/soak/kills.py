@@ -73,7 +73,8 @@ def trial(seed: int, prepared: dict[str, Whole], folder: Path) -> dict[str, Any]
         run = latest(folder)
         words = ["fit", "--resume", str(run)] if run else [*SMALL, *args(name), "--runs", str(folder / "runs")]
         share = 1 - (batches_seen(run) if run else 0) / LAST
-        after = draw.uniform(0.0, whole.begin + share * (whole.end - whole.begin)) + whole.imports * own
+        after = draw.uniform(0.0, whole.begin + share * (whole.end - whole.begin))
+        after += draw.uniform(0.4, 1.0) * whole.imports if own else 0.0
         code = killed(words, after + draw.uniform(0.0, TICK) if left else None, own)
         if code == 0:
             break
