@@ -17,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 if TYPE_CHECKING:
     from wandb import Run
 
-FOLDER = re.compile(r"(?:offline-)?run-\d+_\d+-(.+)")
+FOLDER = re.compile(r"(?:offline-)?run-(\d+_\d+)-(.+)")
 LONGEST_START = 30.0
 """Seconds that W&B may take to answer."""
 
@@ -124,8 +124,8 @@ class WandbLog(WandbLogger):
 
 def earlier_id(folder: Path) -> str | None:
     """Return the id of the latest run of W&B whose files are in a run's folder; null if there is none."""
-    found = [match[1] for path in sorted(folder.glob("wandb/*")) if (match := FOLDER.fullmatch(path.name))]
-    return found[-1] if found else None
+    found = [match.groups() for path in folder.glob("wandb/*") if (match := FOLDER.fullmatch(path.name))]
+    return max(found)[1] if found else None
 
 
 @contextmanager
