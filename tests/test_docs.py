@@ -167,3 +167,15 @@ def test_configs_that_pages_name_are_there() -> None:
     for path in PAGES:
         for name in re.findall(r"\b(?:model|condition|data|logger|trainer)/\w+\.yaml", path.read_text()):
             assert (REPO / "configs" / name).is_file() or name.startswith("data/photos"), (path, name)
+
+
+def test_the_lines_that_troubleshooting_quotes_are_said() -> None:
+    source = "".join(path.read_text() for path in sorted((REPO / "condgen").rglob("*.py")))
+    said = " ".join(re.sub(r'"\s+f?"', "", source).split())  # strings that go on in the next line
+    quoted = re.findall(r"^\| `([^`]+)`", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE)
+    lines = [line for line in quoted if " " in line and not line.startswith("label_")]
+    assert len(lines) > 15
+    for line in lines:
+        known = re.sub(r"mine\.M|; add --trust mine|'text'|'tokens'|label$|5000|\b2\b|\b1\b", "…", line)
+        for part in filter(None, (part.strip(" ;:,") for part in known.split("…"))):
+            assert part in said, f"{line}: no {part!r}"
