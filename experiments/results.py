@@ -50,16 +50,20 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     os.replace(part, path)
 
 
-def into_readme(name: str, table: str, readme: Path = ROOT / "README.md") -> None:
-    """Put a table between its two marks in a README."""
-    text, count = re.subn(
-        rf"(<!-- {name} results.*? -->\n).*?(<!-- end {name} -->)",
-        lambda found: f"{found[1]}{table}{found[2]}",
-        readme.read_text(),
-        flags=re.DOTALL,
-    )
-    assert count == 1, f"{readme} has {count} tables {name}"
-    readme.write_text(text)
+READMES = [ROOT / "README.md", ROOT / "README.zh.md"]
+
+
+def into_readme(name: str, table: str, *readmes: Path) -> None:
+    """Put a table between its two marks in READMEs; those of the project unless others are named."""
+    for readme in readmes or READMES:
+        text, count = re.subn(
+            rf"(<!-- {name} results.*? -->\n).*?(<!-- end {name} -->)",
+            lambda found: f"{found[1]}{table}{found[2]}",
+            readme.read_text(),
+            flags=re.DOTALL,
+        )
+        assert count == 1, f"{readme} has {count} tables {name}"
+        readme.write_text(text)
 
 
 def spread(values: list[float], digits: int = 3) -> str:

@@ -102,7 +102,7 @@ def test_test_and_validate_score_a_run(
     for verb, split in (("test", "test"), ("validate", "validation")):
         assert main([verb, "-c", str(finished.run / "config.yaml"), "--ckpt_path", str(finished.run)]) == 0
         out = capsys.readouterr().out
-        folder = Path(out.split("run folder")[1].strip())
+        folder = Path(out.splitlines()[-2].removeprefix("run folder").strip())
         protocol = json.loads((folder / "metrics.json").read_text())["protocol"]
         assert folder.name.endswith(f"-{verb}")
         assert protocol["checkpoint"] == str(finished.run / "checkpoints" / "last.ckpt")

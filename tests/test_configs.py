@@ -120,20 +120,6 @@ def test_mnist_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "val/fd_mnist" in (only_run(tmp_path) / "metrics.csv").read_text()
 
 
-def test_wandb_runs_offline_beside_the_csv_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    args = ["-c", "trainer/default.yaml", "-c", "data/digits.yaml", "-c", "model/cgan.yaml", "-c", "logger/wandb.yaml"]
-    assert main(["fit", *args, *TWO_BATCHES, "--trainer.accelerator", "cpu"]) == 0
-    import wandb
-
-    wandb.finish()
-    (run,) = tmp_path.glob("runs/cgan-digits/*")
-    assert (run / "metrics.csv").is_file()
-    assert list(tmp_path.glob("runs/wandb/offline-run-*/run-*.wandb"))
-    assert list(tmp_path.glob("runs/wandb/offline-run-*/files/media/images/*.png"))
-
-
 def test_every_experiment_composes_shipped_configs() -> None:
     for path in REPO.glob("experiments/*/*.yaml"):
         *included, own = with_includes(path)

@@ -46,7 +46,8 @@ def test_configs_and_folders_exist() -> None:
         assert (REPO / "configs" / name).is_file(), name
     for link in re.findall(r"\]\(([\w/.]+)\)", README):
         assert (REPO / link).exists(), link
-    shown = set(re.findall(r"`((?:model|condition|data|logger)/\w+\.yaml)`", README))
+    table = (REPO / "docs" / "how-to" / "train.md").read_text()
+    shown = set(re.findall(r"`((?:model|condition|data|logger)/\w+\.yaml)`", table))
     shipped = {f"{p.parent.name}/{p.name}" for p in (REPO / "configs").glob("*/*.yaml")} - {"trainer/default.yaml"}
     assert shown == shipped
 

@@ -131,3 +131,30 @@ def test_a_module_that_counts_no_images_is_left_alone(make_trainer: MakeTrainer,
     make_trainer(max_epochs=1, limit_train_batches=1, callbacks=[timing]).fit(model, digits)
     assert model.called
     assert timing.training_seconds is None
+
+
+def test_norms_of_gradients_are_those_of_the_players_that_took_a_step(
+    make_trainer: MakeTrainer, digits: Digits, tmp_path: Path
+) -> None:
+    seen: list[tuple[int, str, float]] = []
+
+    class Norms(L.Callback):
+        def on_before_optimizer_step(
+            self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
+        ) -> None:
+            group = optimizer.param_groups[0]["params"]
+            player = "generator" if group[0] is next(iter(pl_module.generator.parameters())) else "discriminator"
+            squares = [p.grad.double().square().sum() for p in group if p.grad is not None]
+            seen.append((pl_module.images_seen + 64, player, float(torch.stack(squares).sum().sqrt())))
+
+    model = small_cgan(digits, discriminator_steps=2)
+    logger = CSVLogger(tmp_path, name="", version="")
+    make_trainer(max_steps=4, log_every_n_steps=1, callbacks=[Norms(), TrainingTime()], logger=logger).fit(
+        model, digits
+    )
+    for player in ("generator", "discriminator"):
+        expected = [(images, norm) for images, name, norm in seen if name == player]
+        found = logged(tmp_path, f"train/{player}_gradient_norm")
+        assert [images for images, _ in found] == [images for images, _ in expected]
+        assert [norm for _, norm in found] == pytest.approx([norm for _, norm in expected], rel=1e-5)
+    assert len(logged(tmp_path, "train/generator_gradient_norm")) == 2

@@ -11,6 +11,7 @@ from condgen.callbacks.run_folder import run_folder
 from condgen.callbacks.run_log import RunLog
 from condgen.callbacks.sample_grid import SampleGrid
 from condgen.callbacks.training_time import TrainingTime
+from condgen.callbacks.wandb_log import WandbLog
 
 __all__ = [
     "Checkpoint",
@@ -22,6 +23,7 @@ __all__ = [
     "RunProgress",
     "SampleGrid",
     "TrainingTime",
+    "WandbLog",
     "WritePredictions",
     "run_folder",
 ]

@@ -66,6 +66,14 @@ class EvaluateSamples(L.Callback):
         self.result: dict[str, Any] | None = None
         self._judges: list[Judge] = []
 
+    @property
+    def better(self) -> dict[str, str]:
+        """Whether `higher` or `lower` is better, by score."""
+        found = dict(self.evaluator.better) if self.evaluator is not None else {}
+        for metric in self.obedience:
+            found |= metric.better
+        return found
+
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Forget the real images of an earlier run, and choose the weights that sample."""
         if isinstance(pl_module, GenerativeModel):

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+GROWTH = 0.05
+"""Share of the time until now that passes before the next line."""
+LONGEST = 60.0
+SCORES_SHOWN = 2
+
 
 class RunProgress(ProgressBar):
-    """Shows batches, images per second, and what the model logs for the bar.
+    """Shows batches, the time left, images per second, the last scores and the losses.
 
     Args:
         bar_interval: Seconds between two refreshes of the bar.
-        line_interval: Seconds between two lines where the output is no terminal.
+        line_interval: Seconds between two lines at first where the output is no terminal; it grows with the time that
+            training has taken, to 60.
+        console: Where; null for the standard output.
     """
 
-    def __init__(self, bar_interval: float = 0.2, line_interval: float = 5.0) -> None:
+    def __init__(self, bar_interval: float = 0.2, line_interval: float = 5.0, console: Console | None = None) -> None:
         super().__init__()
-        self.console = Console()
+        self.console = console or Console()
+        self.prints_above = console is None
         self.interval = bar_interval if self.console.is_terminal else line_interval
         self.bar: Progress | None = None
         self.enabled = True
@@ -51,17 +61,26 @@ class RunProgress(ProgressBar):
             steps.append(int(trainer.max_epochs * trainer.num_training_batches))
         self.total = min(steps) if steps else None
         self.last = self.start = time.monotonic()
-        self.images_before = getattr(pl_module, "images_seen", 0)
+        self.images_before, self.steps_before = getattr(pl_module, "images_seen", 0), trainer.global_step
         if self.enabled and self.console.is_terminal:
             columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self.bar = Progress(*columns, TextColumn("{task.fields[facts]}"), console=self.console)
+            self.bar = Progress(
+                *columns,
+                TextColumn("{task.fields[facts]}"),
+                console=self.console,
+                auto_refresh=False,  # a thread that renders ten times a second takes its part of the core
+                redirect_stdout=self.prints_above,
+                redirect_stderr=self.prints_above,
+            )
             self.task = self.bar.add_task("training", total=self.total, completed=trainer.global_step, facts="")
             self.bar.start()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
         """Refresh when it is time."""
-        if self.enabled and time.monotonic() - self.last >= self.interval:
+        if self.enabled and (now := time.monotonic()) - self.last >= self.interval:
             self._show(trainer, pl_module)
+            if self.bar is None:
+                self.interval = max(self.interval, min(LONGEST, (now - self.start) * GROWTH))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the end."""
@@ -77,14 +96,32 @@ class RunProgress(ProgressBar):
         self.last = time.monotonic()
         images = getattr(model, "images_seen", 0) - self.images_before
         facts = [f"{images / max(self.last - self.start, 1e-9):,.0f} images/s"]
+        facts += [f"{name.removeprefix('val/')} {value:.3f}" for name, value in last_scores(trainer)]
         losses: dict[str, Tensor] = getattr(model, "losses", {})
-        facts += [f"{name.removeprefix('train/')} {float(value):.3f}" for name, value in losses.items()]
+        values = torch.stack([*losses.values()]).tolist() if losses else []
+        facts += [f"{name.removeprefix('train/')} {value:.3f}" for name, value in zip(losses, values, strict=True)]
         if self.bar is not None:
-            self.bar.update(self.task, completed=trainer.global_step, facts="  ".join(facts))
+            self.bar.update(self.task, completed=trainer.global_step, facts="  ".join(facts), refresh=True)
         else:
-            print(f"batch {trainer.global_step}/{self.total or '?'}", *facts, sep="  ", flush=True)
+            print(
+                f"batch {trainer.global_step}/{self.total or '?'}", *self._left(trainer), *facts, sep="  ", flush=True
+            )
+
+    def _left(self, trainer: L.Trainer) -> list[str]:
+        """Tell the time left at the rate until now; nothing at the end, or where that is not known."""
+        done = trainer.global_step - self.steps_before
+        if self.total is None or done < 1 or trainer.global_step >= self.total:
+            return []
+        seconds = (self.last - self.start) / done * (self.total - trainer.global_step)
+        return [f"{timedelta(seconds=round(seconds))} left"]
 
     def _stop(self) -> None:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+def last_scores(trainer: L.Trainer) -> list[tuple[str, float]]:
+    """Return the first scores of the last validation; none before it."""
+    scores = [(name, value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")]
+    return [(name, float(value)) for name, value in scores[:SCORES_SHOWN]]

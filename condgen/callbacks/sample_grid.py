@@ -80,16 +80,21 @@ class SampleGrid(L.Callback):
             self._draw(trainer, model, folder)
 
     def _draw(self, trainer: L.Trainer, model: GenerativeModel, folder: Path) -> None:
-        picture = self._of_classes(model) if classes_in_turn(model) else self._of_rows(trainer, model, folder)
+        if classes_in_turn(model):
+            picture, rows = self._of_classes(model)
+        else:
+            picture, rows = self._of_rows(trainer, model, folder)
         path = save_png(picture, folder / "samples" / f"images-{model.images_seen:09d}.png")
         for logger in trainer.loggers:
-            log_picture(logger, picture, path, model.images_seen)
+            log_picture(logger, picture, path, caption(rows, self.columns), model.images_seen)
 
-    def _of_classes(self, model: GenerativeModel) -> Tensor:
+    def _of_classes(self, model: GenerativeModel) -> tuple[Tensor, list[str]]:
         cond, seeds = grid_conditions(model.cond_spec, range(self.columns), self.max_rows)
-        return grid(to_uint8(model.sample(cond, seeds=seeds)), self.columns)
+        asked = {key: value[:: self.columns] for key, value in cond.items()}
+        rows = ["; ".join(row) for row in words(asked, len(seeds) // self.columns, model.cond_spec)]
+        return grid(to_uint8(model.sample(cond, seeds=seeds)), self.columns), rows
 
-    def _of_rows(self, trainer: L.Trainer, model: GenerativeModel, folder: Path) -> Tensor:
+    def _of_rows(self, trainer: L.Trainer, model: GenerativeModel, folder: Path) -> tuple[Tensor, list[str]]:
         data = data_of(trainer)
         split = data.images("validation")
         count = min(self.max_rows, len(split))
@@ -105,7 +110,7 @@ class SampleGrid(L.Callback):
         size = samples.shape[-2:]
         left = [F.interpolate(colour(x).float(), size=size, mode="nearest").to(torch.uint8) for x in before]
         rows = torch.cat([torch.stack(left, 1), colour(samples).unflatten(0, (count, -1))], dim=1)
-        return grid(rows.flatten(0, 1), rows.shape[1])
+        return grid(rows.flatten(0, 1), rows.shape[1]), lines
 
     def state_dict(self) -> dict[str, bool]:
         """Return whether a grid is still to be drawn."""
@@ -136,9 +141,15 @@ def grid_conditions(cond_spec: CondSpec, seeds: range, max_rows: int) -> tuple[C
     return {"label": label}, torch.tensor(seeds).repeat(num_rows)
 
 
-def log_picture(logger: Any, picture: Tensor, path: Path, images_seen: int) -> None:
+def caption(rows: list[str], columns: int) -> str:
+    """Say what the rows of a grid were asked for, and which seeds its columns are."""
+    said = f"rows: {' | '.join(rows)}; " if any(rows) else ""
+    return f"{said}columns: seeds 0 to {columns - 1}"
+
+
+def log_picture(logger: Any, picture: Tensor, path: Path, caption: str, images_seen: int) -> None:
     """Hand a picture to a logger of Weights & Biases' or of TensorBoard's kind; others take none."""
     if hasattr(logger, "log_image"):
-        logger.log_image("samples", [str(path)], step=images_seen)
+        logger.log_image("samples", [str(path)], step=images_seen, caption=[caption])
     elif hasattr(getattr(logger, "experiment", None), "add_image"):
         logger.experiment.add_image("samples", picture, images_seen)

@@ -1,9 +1,10 @@
-"""How long training took, evaluation left out."""
+"""What training took, evaluation left out: time, memory, and the size of its gradients."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import lightning as L
@@ -14,10 +15,12 @@ from condgen.models.recorded import RecordedModule
 
 
 class TrainingTime(L.Callback):
-    """Logs `time/seconds` and `time/images_per_second` against images seen, as often as losses are logged.
+    """Logs time, gradients and memory against images seen, as often as losses are logged.
 
     Seconds are those since training began, over all resumed parts, with data, grids and checkpoints but without
-    validation. The rate is that of the images since the row before. Both are kept beside the model, never in it.
+    validation. The rate is that of the images since the row before. Both are kept beside the model, never in it. Norms
+    of gradients are those before clipping, of the players that took a step at that batch; `memory/peak_gib` is the most
+    that tensors have taken on the GPU of the first process, in 2**30 bytes.
     """
 
     def __init__(self) -> None:
@@ -99,7 +102,9 @@ class TrainingTime(L.Callback):
         values: dict[str, float] = {"time/images_per_second": (self._images - images) / max(seconds - before, 1e-9)}
         if self._complete:
             values["time/seconds"] = seconds
-        model.log_metrics(values)
+        if model.device.type == "cuda":
+            values["memory/peak_gib"] = torch.cuda.max_memory_allocated(model.device) / 2**30
+        model.log_metrics(values | finite_norms(model))
         self._logged = (seconds, self._images)
 
     def state_dict(self) -> dict[str, Any]:
@@ -110,3 +115,10 @@ class TrainingTime(L.Callback):
         """Count on from there."""
         self._seconds, self._images = state_dict["seconds"], state_dict["images"]
         self._complete = state_dict["complete"]
+
+
+def finite_norms(model: RecordedModule) -> dict[str, float]:
+    """Return the norms of the last batch's gradients; one that a loss scaler skips is not finite, and left out."""
+    norms = model.gradient_norms
+    values = torch.stack([*norms.values()]).tolist() if norms else []
+    return {name: value for name, value in zip(norms, values, strict=True) if isfinite(value)}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import lightning as L
 
 from condgen.callbacks import Checkpoint, CollapseWatch, EvaluateLikelihood, EvaluateSamples, SampleGrid
+from condgen.callbacks.evaluate_likelihood import bound_rows
 from condgen.cli.errors import UserError, nearest
 from condgen.models import BoundsLikelihood, GenerativeModel
 
@@ -23,16 +22,18 @@ def suited_to(model: L.LightningModule, callbacks: list[L.Callback]) -> list[L.C
 
 def check_monitor(model: L.LightningModule, callbacks: list[L.Callback]) -> None:
     """Refuse to rank checkpoints by a score that is never measured."""
-    scores = [f"val/{name}" for name in score_names(model, callbacks)]
+    scores = [f"val/{name}" for name in score_directions(model, callbacks)]
     for monitor in [callback.kept.monitor for callback in callbacks if isinstance(callback, Checkpoint)]:
         if scores and monitor not in (None, *scores):
             raise UserError(f"checkpoint.monitor: no score {monitor!r}{nearest(str(monitor), scores)}")
 
 
-def score_names(model: L.LightningModule, callbacks: list[L.Callback]) -> Iterator[str]:
-    """Name the scores that are measured at each validation of `fit`."""
+def score_directions(model: L.LightningModule, callbacks: list[L.Callback]) -> dict[str, str]:
+    """Say whether `higher` or `lower` is better, by the scores that are measured at each validation of `fit`."""
+    found: dict[str, str] = {}
     for callback in callbacks:
-        if isinstance(callback, EvaluateSamples) and callback.evaluator:
-            yield from callback.evaluator.score_names
+        if isinstance(callback, EvaluateSamples):
+            found |= callback.better
         if isinstance(callback, EvaluateLikelihood) and isinstance(model, BoundsLikelihood):
-            yield callback.score_name("elbo", model.likelihood_unit)
+            found |= {name: row["better"] for name, row in bound_rows({"elbo": 0.0}, model.likelihood_unit, 1).items()}
+    return found

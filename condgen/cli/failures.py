@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from condgen.cli.errors import RunError, UserError
+from condgen.cli.summary import trust_flags
 from condgen.interrupts import Interrupted
 
 if TYPE_CHECKING:
@@ -36,5 +37,4 @@ def tell_how_to_go_on(cli: CLI) -> None:
     if cli.trainer.is_global_zero:
         print(f"run folder   {cli.run_folder}")
         if any(cli.run_folder.glob("checkpoints/*.ckpt")):
-            trust = "".join(f" --trust {package}" for package in cli.trusted)
-            print(f"next: condgen fit --resume {cli.run_folder}{trust}")
+            print(f"next: condgen fit --resume {cli.run_folder}{trust_flags(cli)}")

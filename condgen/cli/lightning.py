@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -30,6 +29,7 @@ from condgen.callbacks import (
     RunProgress,
     SampleGrid,
     TrainingTime,
+    WandbLog,
     WritePredictions,
 )
 from condgen.checkpoints import CheckpointError, find_checkpoint, read_checkpoint, restore
@@ -46,6 +46,8 @@ from condgen.cli.restricted import check_config, restricted
 from condgen.cli.resume import add_resume, check_changes, check_processes, finished, requeued_folder, resumed_folder
 from condgen.cli.saved_config import SaveConfig
 from condgen.cli.secrets import refuse_secrets
+from condgen.cli.summary import beginning, ending
+from condgen.cli.tracking import tags, tracked
 from condgen.cli.trainer_flags import check_trainer, strategy_for, with_atomic_saves
 from condgen.data import ImageDataModule
 
@@ -142,6 +144,9 @@ class CLI(LightningCLI):
         self.run_folder = self.resumed or shared_run_folder(config.runs, name, suffix)
         given = config.trainer.get("logger")
         others = given if isinstance(given, list) else [given] if given not in (None, True, False) else []
+        for logger in others:
+            if isinstance(logger, WandbLog):
+                logger.place(self.run_folder, tags(self))
         kwargs["default_root_dir"] = str(self.run_folder)
         kwargs["plugins"] = with_atomic_saves(config.trainer.get("plugins"))
         kwargs["logger"] = [RunLog(self.run_folder), *others]
@@ -171,7 +176,9 @@ class CLI(LightningCLI):
 
 def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """Run one of Lightning's verbs."""
-    start(verb, args, trusted)
+    cli = start(verb, args, trusted)
+    if cli.trainer.is_global_zero:
+        print(ending(cli, verb))
     return 0
 
 
@@ -221,24 +228,11 @@ def build(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
 def execute(cli: CLI, verb: str) -> None:
     """Run the trainer's method."""
     if cli.trainer.is_global_zero:
-        print(summary(cli), flush=True)
+        print(beginning(cli), flush=True)
     if verb in ("validate", "test"):
         cli.config[verb]["verbose"] = False
-    with locked(cli.run_folder) if is_first_process() else nullcontext(), failures(cli):
+    with locked(cli.run_folder) if is_first_process() else nullcontext(), failures(cli), tracked(cli, verb):
         if cli.exported is not None:
             cli.model.loaded_from, cli.config_init[verb].ckpt_path = cli.config_init[verb].ckpt_path, None
             restore(cli.model, cli.exported)
         LightningCLI._run_subcommand(cli, verb)
-    if cli.trainer.is_global_zero:
-        print(f"run folder   {cli.run_folder}")
-
-
-def summary(cli: CLI) -> str:
-    """Say what runs on what."""
-    count = sum(p.numel() for p in cli.model.parameters() if p.requires_grad)
-    device = cli.trainer.strategy.root_device.type
-    return (
-        f"{type(cli.model).__name__} with {count:,} trained parameters on {type(cli.datamodule).__name__} "
-        f"{'x'.join(map(str, cli.datamodule.image_shape))}, {cli.trainer.world_size} x {device}, "
-        f"precision {cli.trainer.precision}, seed {os.environ.get('PL_GLOBAL_SEED')}"
-    )

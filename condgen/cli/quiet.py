@@ -15,3 +15,4 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the scores are those of all processes
     warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")  # the averaged net
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")  # batches count, not epochs
+    warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")  # `test` needs fewer

@@ -80,3 +80,4 @@ def unit_norm(width: int) -> nn.LayerNorm:
 
 
 EncoderFactory = Callable[[CondSpec], ConditionEncoder]
+"""Builds an encoder for the conditions that the data offer."""

@@ -148,9 +148,14 @@ class Evaluator:
         return self._full_name(metric, next(iter(metric.better)))
 
     @property
+    def better(self) -> dict[str, str]:
+        """Whether `higher` or `lower` is better, by the names of all scores, distances with the extractor's."""
+        return {self._full_name(metric, name): way for metric in self.metrics for name, way in metric.better.items()}
+
+    @property
     def score_names(self) -> list[str]:
-        """Names of all scores, distances with the extractor's."""
-        return [self._full_name(metric, name) for metric in self.metrics for name in metric.better]
+        """Names of all scores."""
+        return list(self.better)
 
     def _full_name(self, metric: DistributionMetric, name: str) -> str:
         """Name distances by the extractor: only features of the true Inception have `fid` and bare names."""

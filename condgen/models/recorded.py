@@ -54,6 +54,7 @@ class RecordedModule(L.LightningModule):
         self.losses: dict[str, Tensor] = {}
         self.guard = Guard()
         self.gradient_norm: Tensor | None = None
+        self.gradient_norms: dict[str, Tensor] = {}
         self._players: dict[Optimizer, str] = {}
 
     # ------------------------------------------------------------------ training
@@ -68,7 +69,8 @@ class RecordedModule(L.LightningModule):
         self._players.clear()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seed the global generators from (run seed, rank, batches seen)."""
+        """Seed the global generators from (run seed, rank, batches seen), and forget the last batch's gradients."""
+        self.gradient_norms.clear()
         seed_batch(self.global_rank, self.batches_seen, self.device)
 
     def on_validation_start(self) -> None:
@@ -96,7 +98,9 @@ class RecordedModule(L.LightningModule):
             name = next((name for name, parameter in self.named_parameters() if parameter is first), "the weights")
             self._players[optimizer] = name.partition(".")[0]
         scaled = cast(Any, self.trainer).scaler is not None
-        self.gradient_norm = self.guard.watch(optimizer, self._players[optimizer], self.losses, scaled=scaled)
+        player = self._players[optimizer]
+        self.gradient_norm = self.guard.watch(optimizer, player, self.losses, scaled=scaled)
+        self.gradient_norms[f"train/{player}_gradient_norm"] = self.gradient_norm
 
     @property
     def at_window_end(self) -> bool:

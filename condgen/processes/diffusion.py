@@ -25,6 +25,7 @@ class Level(NamedTuple):
 
 
 CLEAN = Level(-1, 1.0, 0.0)
+"""The level without noise, at which sampling ends."""
 
 
 class Posterior(NamedTuple):

@@ -21,7 +21,7 @@ from typing import Any
 
 from experiments.mnist.reference import FEW, measure_reference
 from experiments.mnist.tables import main_table, plot_guidance, report
-from experiments.results import ROOT, condgen, into_readme, machine, newest, write_json
+from experiments.results import READMES, ROOT, condgen, into_readme, machine, newest, write_json
 
 HERE = Path(__file__).parent
 MODELS = ("cgan", "dcgan", "vae", "ddpm")
@@ -113,7 +113,7 @@ def write(results: dict[str, Any]) -> None:
 
 
 def commit(message: str) -> None:
-    paths = [str(HERE), str(ROOT / "README.md")]
+    paths = [str(HERE), *map(str, READMES)]
     subprocess.run(["git", "add", *paths], check=True, cwd=ROOT)
     if subprocess.run(["git", "diff", "--cached", "--quiet", "--", *paths], cwd=ROOT, check=False).returncode:
         subprocess.run(["git", "commit", "-q", "-m", message, "--", *paths], check=True, cwd=ROOT)

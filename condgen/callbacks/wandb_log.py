@@ -1,0 +1,140 @@
+"""A run of Weights & Biases that lies inside the run's folder and needs no account."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+if TYPE_CHECKING:
+    from wandb import Run
+
+FOLDER = re.compile(r"(?:offline-)?run-(\d+_\d+)-(.+)")
+LONGEST_START = 30.0
+"""Seconds that W&B may take to answer."""
+
+
+class WandbLog(WandbLogger):
+    """Logs to Weights & Biases against images seen: offline, unless told otherwise.
+
+    Its files are in the folder `wandb` of the run's folder, and `wandb sync` uploads them at any time. Where W&B is not
+    reached, or knows no account, one line says so and the run is kept offline.
+
+    Args:
+        project: Project of W&B.
+        entity: User or team of W&B; null for the account's own.
+        name: Name of the run there; null for that of its folder.
+        group: Group of the run there; null for the name of the run's kind.
+        tags: Tags beside those of model, data and conditions.
+        offline: Whether nothing is sent.
+        log_model: Whether the last checkpoint is kept as an artifact at the end, which copies it.
+    """
+
+    def __init__(
+        self,
+        project: str = "condgen",
+        entity: str | None = None,
+        name: str | None = None,
+        group: str | None = None,
+        tags: Sequence[str] = (),
+        offline: bool = True,
+        log_model: bool = False,
+    ) -> None:
+        super().__init__(name=name, project=project, offline=offline, entity=entity, group=group)
+        self.tags = list(tags)
+        self.keeps_checkpoint = log_model
+        self.folder = Path()
+
+    def place(self, folder: Path, tags: Sequence[str]) -> None:
+        """Let the files be inside a run's folder, and go on with the run of W&B that is there.
+
+        Args:
+            folder: The run's folder.
+            tags: Tags beside those that were given.
+        """
+        self.folder, self._save_dir = folder, str(folder)
+        kind, mine = folder.parent.name, self._wandb_init
+        mine |= {"dir": str(folder), "tags": list(dict.fromkeys([*tags, *self.tags]))}
+        mine |= {"name": mine["name"] or f"{kind}/{folder.name}", "group": mine["group"] or kind}
+        mine["id"] = mine["id"] or earlier_id(folder)
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Run:
+        """The run of W&B, in the first process."""
+        if self._experiment is None:
+            run = self._begin()
+            run.define_metric("images_seen")
+            run.define_metric("*", step_metric="images_seen")
+            self._experiment = run
+        return cast("Run", self._experiment)
+
+    def _begin(self) -> Run:
+        from wandb.errors import Error
+
+        if not self._offline:
+            try:
+                with unasked():
+                    return self._init(None)
+            except Error as error:
+                self._offline = True
+                reason = str(error).partition("\n")[0].rstrip(".")
+                print(
+                    f"wandb: {reason}; the run goes on, offline in {self.folder / 'wandb'}: `wandb sync` sends it later"
+                )
+        return self._init("offline")
+
+    def _init(self, mode: str | None) -> Run:
+        import wandb
+
+        calm = wandb.Settings(silent=True, quiet=True, console="off", init_timeout=LONGEST_START)
+        told = {key: value for key, value in self._wandb_init.items() if value is not None}
+        told |= {"mode": mode, "settings": calm, "resume": None if self._offline else "allow"}
+        return wandb.init(**told, reinit="finish_previous")
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log values against images seen."""
+        self.experiment.log({**metrics, **({} if step is None else {"images_seen": step})})
+
+    @rank_zero_only
+    def log_summary(self, values: Mapping[str, Any]) -> None:
+        """Set values of the run's summary."""
+        self.experiment.summary.update(dict(values))
+
+    @rank_zero_only
+    def close(self, failed: bool) -> None:
+        """Keep the last checkpoint if that was asked for, and end the run of W&B."""
+        if self._experiment is None:
+            return
+        checkpoint = self.folder / "checkpoints" / "last.ckpt"
+        if self.keeps_checkpoint and checkpoint.is_file():
+            self._experiment.log_artifact(str(checkpoint), name=f"model-{self._experiment.id}", type="model")
+        self._experiment.finish(exit_code=int(failed))
+        self._wandb_init["id"], self._experiment = self._experiment.id, None
+
+
+def earlier_id(folder: Path) -> str | None:
+    """Return the id of the latest run of W&B whose files are in a run's folder; null if there is none."""
+    found = [match.groups() for path in folder.glob("wandb/*") if (match := FOLDER.fullmatch(path.name))]
+    return max(found)[1] if found else None
+
+
+@contextmanager
+def unasked() -> Iterator[None]:
+    """Keep W&B from asking for a key, and a run from waiting for an answer."""
+    before = sys.stdin
+    with open(os.devnull) as nothing:
+        sys.stdin = nothing
+        try:
+            yield
+        finally:
+            sys.stdin = before

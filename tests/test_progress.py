@@ -1,0 +1,88 @@
+"""What is shown while a run trains: a bar on a terminal, few plain lines in a pipe."""
+
+from __future__ import annotations
+
+from io import StringIO
+from types import SimpleNamespace
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from rich.console import Console
+
+from condgen.callbacks import RunProgress
+
+
+class Clock:
+    """Seconds that pass only when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("condgen.callbacks.progress.time", clock)
+    return clock
+
+
+def train(progress: RunProgress, clock: Clock, batches: int, seconds: float) -> None:
+    """Let batches of 64 images take some seconds each."""
+    trainer: Any = SimpleNamespace(max_steps=batches, max_epochs=None, global_step=0, callback_metrics={})
+    model: Any = SimpleNamespace(images_seen=0, losses={})
+    progress.on_train_start(trainer, model)
+    for batch in range(1, batches + 1):
+        clock.now += seconds
+        trainer.global_step, model.images_seen = batch, 64 * batch
+        model.losses = {"train/loss": torch.tensor(1.0 / batch)}
+        if batch == batches // 2:
+            trainer.callback_metrics = {
+                name: torch.tensor(0.5) for name in ("val/fd_x", "val/recall", "val/third", "train/a")
+            }
+        progress.on_train_batch_end(trainer, model)
+    progress.on_train_end(trainer, model)
+
+
+def test_lines_in_a_pipe_are_plain_and_tell_rate_time_left_scores_and_losses(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(RunProgress(), clock, 20, 1.0)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "batch 5/20  0:00:15 left  64 images/s  loss 0.200"
+    assert lines[-2] == "batch 20/20  64 images/s  fd_x 0.500  recall 0.500  loss 0.050"
+    assert not any(mark in "".join(lines) for mark in "\r\x1b")
+
+
+def test_lines_become_fewer_the_longer_a_run_is(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    train(RunProgress(), clock, 7200, 1.0)
+    lines = capsys.readouterr().out.splitlines()
+    assert 110 < len(lines) < 200  # two hours: one a minute at last
+    batches = [int(line.split()[1].partition("/")[0]) for line in lines]
+    assert batches[1] - batches[0] == 5
+    assert batches[-2] - batches[-3] == 60
+
+
+def test_a_terminal_has_a_bar_that_is_drawn_no_more_than_five_times_a_second(clock: Clock) -> None:
+    out = StringIO()
+    console = Console(file=out, force_terminal=True, width=200)
+    train(RunProgress(console=console), clock, 1000, 0.01)
+    drawn = out.getvalue().count("images/s")
+    assert 40 <= drawn <= 60  # ten seconds
+    for part in ("1000/1000", "6,400 images/s", "fd_x 0.500", "loss 0.001"):
+        assert part in out.getvalue()
+
+
+def test_processes_but_the_first_show_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = RunProgress()
+    progress.disable()
+    train(progress, clock, 20, 1.0)
+    assert capsys.readouterr().out == ""
+
+
+def test_it_is_lightnings_progress_bar() -> None:
+    assert isinstance(RunProgress(), L.pytorch.callbacks.ProgressBar)
