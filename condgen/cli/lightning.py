@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import lightning as L
 from jsonargparse import ArgumentError, Namespace
+from jsonargparse.typing import PositiveFloat
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
@@ -47,6 +48,7 @@ from condgen.cli.resume import add_resume, check_changes, check_processes, finis
 from condgen.cli.saved_config import SaveConfig
 from condgen.cli.secrets import refuse_secrets
 from condgen.cli.trainer_flags import check_trainer, strategy_for, with_atomic_saves
+from condgen.cli.watch import watched
 from condgen.data import ImageDataModule
 
 LINKED = ("image_shape", "cond_spec")
@@ -66,6 +68,9 @@ class CLI(LightningCLI):
         parser.add_argument("--include", type=list[str] | None, default=None, help="configs to read before this one")
         parser.add_argument("--name", type=str | None, default=None, help="name of the run; default MODEL-DATA")
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
+        parser.add_argument(
+            "--timeout", type=PositiveFloat, default=1800.0, help="seconds without progress after which the run ends"
+        )
         parser.add_lightning_class_args(Checkpoint, "checkpoint")
         parser.add_lightning_class_args(SampleGrid, "grid")
         parser.add_lightning_class_args(CollapseWatch, "collapse")
@@ -224,7 +229,8 @@ def execute(cli: CLI, verb: str) -> None:
         print(summary(cli), flush=True)
     if verb in ("validate", "test"):
         cli.config[verb]["verbose"] = False
-    with locked(cli.run_folder) if is_first_process() else nullcontext(), failures(cli):
+    folder = locked(cli.run_folder) if is_first_process() else nullcontext()
+    with folder, watched(cli.trainer, cli.config[verb].timeout), failures(cli):
         if cli.exported is not None:
             cli.model.loaded_from, cli.config_init[verb].ckpt_path = cli.config_init[verb].ckpt_path, None
             restore(cli.model, cli.exported)

@@ -19,7 +19,7 @@ FREE = (
     "trainer.profiler", "trainer.limit_val_batches", "trainer.val_check_interval", "trainer.check_val_every_n_epoch",
     "checkpoint", "grid", "collapse", "evaluation", "likelihood",
     "data.workers", "data.cache_gib", "data.eval_batch_size", "data.download",
-    "config", "include", "ckpt_path", "resume", "allow_changes", "weights_only",
+    "timeout", "config", "include", "ckpt_path", "resume", "allow_changes", "weights_only",
 )  # fmt: skip
 """What a resumed run may be given anew: how long it trains, and how it is watched; never what it learns."""
 
