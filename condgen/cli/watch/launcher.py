@@ -15,6 +15,9 @@ from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch.distributed.constants import default_pg_timeout
 
+from condgen.cli.elastic import meet_anew
+
+LONGEST = 1e8
 PARENT = "CONDGEN_PARENT"
 """Tells a process who started it."""
 
@@ -31,6 +34,7 @@ class Launcher(_SubprocessScriptLauncher):
         if not self.cluster_environment.creates_processes_externally:
             os.environ[PARENT] = str(os.getpid())
             self._call_children_scripts()
+        meet_anew()
         _set_num_threads_if_needed(num_processes=self.num_processes)
         return function(*args, **kwargs)
 
@@ -48,7 +52,7 @@ def take_over(trainer: L.Trainer, timeout: float) -> Launcher | None:
     """
     strategy = cast(Any, trainer.strategy)
     if getattr(strategy, "_timeout", None) == default_pg_timeout:
-        strategy._timeout = timedelta(seconds=2 * timeout + 60)
+        strategy._timeout = timedelta(seconds=min(2 * timeout + 60, LONGEST))
     theirs = strategy.launcher
     if not isinstance(theirs, _SubprocessScriptLauncher):
         return None
