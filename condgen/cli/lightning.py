@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -47,6 +46,7 @@ from condgen.cli.restricted import check_config, restricted
 from condgen.cli.resume import add_resume, check_changes, check_processes, finished, folder_of_job, resumed_folder
 from condgen.cli.saved_config import SaveConfig
 from condgen.cli.secrets import refuse_secrets
+from condgen.cli.summary import summary
 from condgen.cli.trainer_flags import check_sync, check_trainer, strategy_for, with_atomic_saves
 from condgen.cli.watch import watched
 from condgen.data import ImageDataModule
@@ -117,7 +117,7 @@ class CLI(LightningCLI):
     def _choose_start(self, config: Namespace) -> None:
         """Let a run go on in its folder, or begin in a new one, from a checkpoint or from nothing."""
         if self.resumed is not None and config.ckpt_path:
-            raise UserError("give --resume RUN to go on in its folder, or --ckpt_path RUN to begin a new one, not both")
+            raise UserError("give --resume RUN to go on in its folder or --ckpt_path RUN to begin a new one, not both")
         if self.resumed is None and (again := folder_of_job(config.runs)) is not None:
             self.resumed, config.resume, config.ckpt_path = again, str(again), None
         beginning = config.ckpt_path or self.resumed
@@ -128,6 +128,8 @@ class CLI(LightningCLI):
                 raise UserError(f"{config.ckpt_path} holds what sampling needs alone; train on from a run's checkpoint")
             if what := finished(self.beginning, config.trainer):
                 raise UserError(f"{config.ckpt_path} {what}")
+        if self.resumed is not None and is_first_process():
+            print(f"goes on from step {self.beginning['global_step']} in {self.resumed}")
 
     def before_instantiate_classes(self) -> None:
         """Refuse what would be ignored or fail late."""
@@ -238,14 +240,3 @@ def execute(cli: CLI, verb: str) -> None:
         LightningCLI._run_subcommand(cli, verb)
     if cli.trainer.is_global_zero:
         print(f"run folder   {cli.run_folder}")
-
-
-def summary(cli: CLI) -> str:
-    """Say what runs on what."""
-    count = sum(p.numel() for p in cli.model.parameters() if p.requires_grad)
-    device = cli.trainer.strategy.root_device.type
-    return (
-        f"{type(cli.model).__name__} with {count:,} trained parameters on {type(cli.datamodule).__name__} "
-        f"{'x'.join(map(str, cli.datamodule.image_shape))}, {cli.trainer.world_size} x {device}, "
-        f"precision {cli.trainer.precision}, seed {os.environ.get('PL_GLOBAL_SEED')}"
-    )

@@ -82,8 +82,8 @@ def check_launched(devices: int, nodes: int) -> None:
         raise UserError(f"SLURM has started {started} tasks by --ntasks; use --ntasks-per-node, one for each device")
     if int(started) != devices * nodes:
         raise UserError(
-            f"{by} has started {started} processes, not {devices * nodes}: let trainer.devices (now {devices}) be those "
-            f"of each machine, and trainer.num_nodes (now {nodes}) the machines"
+            f"{by} has started {started} processes, not {devices * nodes}: trainer.devices (now {devices}) are those "
+            f"of each machine, and trainer.num_nodes (now {nodes}) are the machines"
         )
 
 

@@ -1,8 +1,9 @@
 """Deaths of one of two processes of a job: killed, raising, exiting or hanging, in a batch, a validation or a save.
 
 All of the job must end within 10 seconds, or 10 after the timeout if it hangs, with codes other than 0, leave no
-process, and say which rank it was and what became of it. Most are forked from a process that has imported torch, with the
-variables by which torchrun, SLURM or a user tell each what it is; every 10th is a `condgen fit` that starts the other.
+process, and say which rank it was and what became of it. Most are forked from a process that has imported torch, with
+the variables by which torchrun, SLURM or a user tell each what it is; every 10th is a `condgen fit` that starts the
+other.
 """
 
 from __future__ import annotations
@@ -20,25 +21,26 @@ from typing import Any
 
 from condgen.cli import main
 from experiments.soak.faulty import HOW, PHASES, bring_in
-from experiments.soak.runs import CGAN, SMALL
+from experiments.soak.runs import CGAN, SMALL, fit
 
 TRIALS = 100
 WAYS = ("kill", "raise", "exit", "hang")
-TIMEOUT = 4.0
+TIMEOUT = 8.0
 """Seconds after which a process is said to hang."""
 LIMIT = 10.0
-STEPS = ["--data.batch_size", "96", "--trainer.max_steps", "13", "--timeout", str(TIMEOUT)]
+STEPS = ["--data.batch_size", "96", "--trainer.max_steps", "13"]
 
 
 def prepare(folder: Path) -> None:
-    return None
+    """Import what a run imports, so that no forked one has to."""
+    fit(folder, *CGAN, *STEPS)
 
 
 def trial(seed: int, prepared: None, folder: Path) -> dict[str, Any]:
     draw, how, rank = Random(seed), WAYS[seed % 4], seed // 4 % 2
     phase = draw.choice([*PHASES])
     fault = f"{rank}:{phase}:{draw.randrange(PHASES[phase][2]) + 1}:{how}"
-    words = [*SMALL, *CGAN, *STEPS, "--runs", str(folder / "runs"), "--trainer.devices"]
+    words = [*SMALL, *CGAN, *STEPS, "--runs", str(folder / "runs"), *patience(how), "--trainer.devices"]
     told = folder / "failed_at"
     if seed % 10 == 9:
         job = whole([*words, "2"], folder, {"FAULT": fault, "FAULT_AT": str(told)})
@@ -57,6 +59,10 @@ def trial(seed: int, prepared: None, folder: Path) -> dict[str, Any]:
     assert f"rank {rank} " in said, f"{fault} {launcher}: the rank is not named\n{said}"
     assert expected in said, f"{fault} {launcher}: the cause is not named\n{said}"
     return {"deaths": 1, how: 1, "seconds until all had ended": round(seconds, 2), "launcher": launcher, "fault": fault}
+
+
+def patience(how: str) -> list[str]:
+    return ["--timeout", str(TIMEOUT)] if how in ("hang", "stop") else []
 
 
 # ---------------------------------------------------------------------- jobs

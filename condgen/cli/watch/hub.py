@@ -59,12 +59,13 @@ class Hub(Watch):
 
     def _welcome(self, line: Line) -> None:
         """Learn who has called; who does not know the token is no process of this job."""
-        for message in line.receive():
-            if message.get("token") == self._token:
-                self.peers[int(message["rank"])] = Peer(line, int(message["pid"]), str(message["host"]))
-                self._strangers.remove(line)
-                return
-        if not line.open:
+        first, *others = line.receive() or [{}]
+        if first.get("token") == self._token:
+            peer = self.peers[int(first["rank"])] = Peer(line, int(first["pid"]), str(first["host"]))
+            self._strangers.remove(line)
+            for message in others:
+                hear(peer, message)
+        elif first or not line.open:
             line.close()
             self._strangers.remove(line)
 
@@ -96,6 +97,8 @@ class Hub(Watch):
         mute = {rank for rank, report in reports.items() if not report.answers()}
         fewest = min(report.operations for report in reports.values())
         ranks = sorted(mute or {rank for rank, report in reports.items() if report.operations == fewest})
+        for rank in mute:
+            self.peers[rank].kill()
         names = f"rank {ranks[0]} hangs" if len(ranks) == 1 else f"ranks {', '.join(map(str, ranks))} hang"
         return hanging(names + " and does not answer" * bool(mute), self.place.timeout, reports[ranks[0]].where)
 

@@ -82,5 +82,7 @@ def conclude(watch: Watch, failure: BaseException | None) -> None:
         raise RankError(watch.fate.code, watch.fate.told if watch.speaks() else "") from failure
     if isinstance(failure, IN_A_LINE) and not own and watch.is_together() and not os.environ.get("CONDGEN_TRACEBACK"):
         raise RankError(outcome(failure, watch.place.rank).code, "") from failure
+    if isinstance(failure, SystemExit) and watch.place.processes > 1:
+        raise RankError(*outcome(failure, watch.place.rank)) from failure
     if failure is not None:
         raise failure
