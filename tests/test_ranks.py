@@ -122,16 +122,20 @@ def test_accumulation_in_two_processes(name: str, flag: str, steps: int, tmp_pat
 # ---------------------------------------------------------------------- samples
 
 
-def test_two_processes_predict_each_image_once_and_as_one(imported: Path, tmp_path: Path) -> None:
-    args = ["predict", "-c", str(imported), "--ckpt_path", str(imported), "--data.eval_batch_size", "50"]
+@pytest.mark.usefixtures("imported")
+def test_two_processes_predict_each_image_once_and_as_one(tmp_path: Path) -> None:
+    """Of nine images one process has two batches, the other one."""
+    data = [*SHAPES, "--data.n_test", "9", "--data.eval_batch_size", "4"]
+    run = fit(tmp_path / "fit", *data, *FAMILIES["vae"], "--trainer.max_steps", "1")
+    args = ["predict", "-c", str(run), "--ckpt_path", str(run)]
     job = start(tmp_path, "by hand", *args)
     assert job.wait(120) == [0, 0], job.said()
-    assert main([*args, "--runs", str(tmp_path / "one"), "--trainer.devices", "1"]) == 0
+    assert main([*args, "--runs", str(tmp_path / "one")]) == 0
     one, two = (
         {path.name: path.read_bytes() for path in (tmp_path / name).glob("*/*/predictions/*.png")}
         for name in ("one", "runs")
     )
-    assert len(one) > 100
+    assert len(one) == 9
     assert one == two
 
 
@@ -250,14 +254,14 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("reports", "said"),
     [
-        ([Report(12.0, 6, "step (a.py:1)"), Report(11.0, 7)], "rank 1 hangs: no progress for 10 seconds, last in step"),
-        ([Report(12.0, 8), Report(11.0, 8)], "rank 0 hangs: "),
-        ([Report(12.0, 7), Report(11.0, 7)], "ranks 0, 1, 2 hang: "),
-        ([Report(2.0, 7, at=time.monotonic() - 1e5), Report(11.0, 6)], "rank 1 hangs and does not answer: "),
+        ([(12.0, 6, "step (a.py:1)"), (11.0, 7)], "rank 1 hangs: no progress for 10 seconds, last in step"),
+        ([(12.0, 8), (11.0, 8)], "rank 0 hangs: "),
+        ([(12.0, 7), (11.0, 7)], "ranks 0, 1, 2 hang: "),
+        ([(2.0, 7, "", 0.0), (11.0, 6)], "rank 1 hangs and does not answer: "),
     ],
 )
-def test_those_hang_who_have_begun_the_fewest_operations(reports: list[Report], said: str) -> None:
-    fate = hub_of(*reports).hangs()
+def test_those_hang_who_have_begun_the_fewest_operations(reports: list[Any], said: str) -> None:
+    fate = hub_of(*(Report(*values) for values in reports)).hangs()
     assert fate is not None
     assert fate.told.startswith(said)
     assert fate.code == 1

@@ -115,6 +115,7 @@ class Job:
                 output = os.open(self.folder / f"rank{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
                 os.dup2(output, 1)
                 os.dup2(output, 2)
+                sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
                 os.environ.update(variables)
                 if fault is not None:
                     os.environ["FAULT_AT"] = str(self.folder / "failed_at")
