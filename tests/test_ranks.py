@@ -139,9 +139,10 @@ def test_two_processes_predict_each_image_once_and_as_one(tmp_path: Path) -> Non
     assert one == two
 
 
-def test_shares_of_samples_are_those_of_one_process(tmp_path: Path) -> None:
+def test_shares_of_samples_are_those_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(same_samples, "NAMES", ("dcgan", "ddpm"))
     found = same_samples.trial(3, same_samples.prepare(tmp_path / "prepared"), tmp_path)
-    assert found == {"seeds": 20, "images": 4 * (1 + 3 + 8 + 17 + 20)}
+    assert found == {"seeds": 20, "images": 2 * (1 + 3 + 8 + 17 + 20)}
 
 
 # ---------------------------------------------------------------------- deaths
@@ -158,13 +159,13 @@ TIMEOUT = f"no progress for {ranks.TIMEOUT:g} seconds, last in <lambda> (faulty.
         ("torchrun", "1:batch:5:kill", "condgen: rank 1 is lost: it was killed"),
         ("by hand", "0:validation:2:kill", "condgen: rank 0 is lost: it was killed"),
         ("slurm", "1:batch:5:raise", "condgen: rank 1 failed: KeyError: 'no such thing'"),
-        ("slurm", "1:batch:5:hang", f"condgen: rank 1 hangs: {TIMEOUT}"),
-        pytest.param("torchrun", "0:save:2:hang", f"condgen: rank 0 hangs: {TIMEOUT}", marks=SLOW),
+        ("slurm", "1:batch:5:hang", f"condgen: rank 1 is hanging: {TIMEOUT}"),
+        pytest.param("torchrun", "0:save:2:hang", f"condgen: rank 0 is hanging: {TIMEOUT}", marks=SLOW),
         pytest.param("by hand", "1:save:1:exit", "condgen: rank 1 is lost: it was killed, or ended", marks=SLOW),
         pytest.param("slurm", "0:validation:1:leave", "condgen: rank 0 ended with exit code 4", marks=SLOW),
         pytest.param("torchrun", "1:batch:3:refuse", "condgen: rank 1 failed: the disk is full", marks=SLOW),
-        pytest.param("by hand", "1:batch:3:stop", "condgen: rank 1 hangs and does not answer", marks=SLOW),
-        pytest.param("by hand", "0:batch:3:stop", "condgen: rank 0 hangs and does not answer", marks=SLOW),
+        pytest.param("by hand", "1:batch:3:stop", "condgen: rank 1 is not answering", marks=SLOW),
+        pytest.param("by hand", "0:batch:3:stop", "condgen: rank 0 is not answering", marks=SLOW),
     ],
 )
 def test_a_death_ends_the_job(launcher: str, fault: str, said: str, tmp_path: Path) -> None:
@@ -205,7 +206,7 @@ def test_a_hang_of_one_process_ends_it(imported: Path, tmp_path: Path) -> None:
     words = [*SMALL, *CGAN, *STEPS, *patience("hang"), "--runs", str(tmp_path / "runs")]
     job = ranks.whole(words, tmp_path, variables)
     assert job.wait(300) == [1]
-    assert f"condgen: the run hangs: {TIMEOUT}" in job.said()
+    assert f"condgen: the run is hanging: {TIMEOUT}" in job.said()
 
 
 @pytest.mark.slow
@@ -254,10 +255,10 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("reports", "said"),
     [
-        ([(12.0, 6, "step (a.py:1)"), (11.0, 7)], "rank 1 hangs: no progress for 10 seconds, last in step"),
-        ([(12.0, 8), (11.0, 8)], "rank 0 hangs: "),
-        ([(12.0, 7), (11.0, 7)], "ranks 0, 1, 2 hang: "),
-        ([(2.0, 7, "", 0.0), (11.0, 6)], "rank 1 hangs and does not answer: "),
+        ([(12.0, 6, "step (a.py:1)"), (11.0, 7)], "rank 1 is hanging: no progress for 10 seconds, last in step"),
+        ([(12.0, 8), (11.0, 8)], "rank 0 is hanging: "),
+        ([(12.0, 7), (11.0, 7)], "ranks 0, 1, 2 are hanging: "),
+        ([(2.0, 7, "", 0.0), (11.0, 6)], "rank 1 is not answering: "),
     ],
 )
 def test_those_hang_who_have_begun_the_fewest_operations(reports: list[Any], said: str) -> None:
@@ -265,6 +266,15 @@ def test_those_hang_who_have_begun_the_fewest_operations(reports: list[Any], sai
     assert fate is not None
     assert fate.told.startswith(said)
     assert fate.code == 1
+
+
+@pytest.mark.usefixtures("silent")
+def test_those_are_named_who_have_not_come() -> None:
+    hub = hub_of(Report(11.0, 0))
+    hub.place = hub.place._replace(processes=4)
+    fate = hub.hangs()
+    assert fate is not None
+    assert fate.told.startswith("ranks 2, 3 are missing: no progress for 10 seconds")
 
 
 @pytest.mark.usefixtures("silent")

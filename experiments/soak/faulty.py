@@ -41,8 +41,8 @@ HOW: dict[str, tuple[Callable[[], object], str]] = {
     "refuse": (refuses, "failed: the disk is full"),
     "exit": (lambda: os._exit(3), "is lost: it was killed, or ended without a word"),
     "leave": (lambda: sys.exit(4), "ended with exit code 4"),
-    "hang": (lambda: time.sleep(1000), "hangs: no progress for"),
-    "stop": (lambda: os.kill(os.getpid(), signal.SIGSTOP), "hangs and does not answer: no progress for"),
+    "hang": (lambda: time.sleep(1000), "is hanging: no progress for"),
+    "stop": (lambda: os.kill(os.getpid(), signal.SIGSTOP), "is not answering: no progress for"),
 }
 """What a process does, and what is said of it by those who have not started it."""
 

@@ -126,7 +126,7 @@ class Watch(threading.Thread):
         """Say that this process makes no progress, if so."""
         if heart.silence() <= self.place.timeout:
             return None
-        who = f"rank {self.place.rank} hangs" if self.place.processes > 1 else "the run hangs"
+        who = f"rank {self.place.rank} is hanging" if self.place.processes > 1 else "the run is hanging"
         return hanging(who, self.place.timeout, where())
 
     def fallen(self, known: Container[int]) -> Fate | None:

@@ -94,13 +94,16 @@ class Hub(Watch):
         reports = {self.place.rank: Report.own(), **{rank: peer.report for rank, peer in self.peers.items()}}
         if min(report.age() for report in reports.values()) <= self.place.timeout:
             return None
+        absent = sorted(set(range(1, self.place.processes)) - self.peers.keys())
+        if absent:
+            return hanging(f"{named(absent)} missing", self.place.timeout, "")
         mute = {rank for rank, report in reports.items() if not report.answers()}
         fewest = min(report.operations for report in reports.values())
         ranks = sorted(mute or {rank for rank, report in reports.items() if report.operations == fewest})
         for rank in mute:
             self.peers[rank].kill()
-        names = f"rank {ranks[0]} hangs" if len(ranks) == 1 else f"ranks {', '.join(map(str, ranks))} hang"
-        return hanging(names + " and does not answer" * bool(mute), self.place.timeout, reports[ranks[0]].where)
+        verb = "not answering" if mute else "hanging"
+        return hanging(f"{named(ranks)} {verb}", self.place.timeout, reports[ranks[0]].where)
 
     def spread(self, fate: Fate) -> None:
         """Tell all."""
@@ -122,3 +125,8 @@ class Hub(Watch):
             if peer.line.open:
                 peer.kill()
         super().clear()
+
+
+def named(ranks: list[int]) -> str:
+    """Begin to say something of ranks."""
+    return f"rank {ranks[0]} is" if len(ranks) == 1 else f"ranks {', '.join(map(str, ranks))} are"

@@ -67,7 +67,7 @@ class Member(Watch):
             return self._alone(f"rank 0 {LOST}")
         if min(hub.report.age(), heart.silence()) > self.place.timeout + SILENT:
             hub.kill()
-            return self._alone(hanging("rank 0 hangs and does not answer", self.place.timeout, "").told)
+            return self._alone(hanging("rank 0 is not answering", self.place.timeout, "").told)
         return None
 
     def _alone(self, told: str) -> Fate:
