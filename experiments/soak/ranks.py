@@ -58,7 +58,7 @@ def trial(seed: int, prepared: None, folder: Path) -> dict[str, Any]:
     expected = HOW[how][1] if launcher != "lightning" or rank == 0 else f"rank {rank} "
     assert f"rank {rank} " in said, f"{fault} {launcher}: the rank is not named\n{said}"
     assert expected in said, f"{fault} {launcher}: the cause is not named\n{said}"
-    return {"deaths": 1, how: 1, "seconds until all had ended": round(seconds, 2), "launcher": launcher, "fault": fault}
+    return {"deaths": 1, how: 1, "ended after seconds": [round(seconds, 2)], "launcher": launcher, "fault": fault}
 
 
 def patience(how: str) -> list[str]:
