@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 LONGEST = 1 << 16
-PROBES = {"TCP_KEEPIDLE": 2, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 8000}
-"""Let the kernel find out within 8 seconds that another machine is gone, whatever its processes do."""
+PROBES = {"TCP_KEEPIDLE": 2, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 5000}
+"""Let the kernel find out within 5 seconds that another machine is gone, whatever its processes do."""
 
 
 class Line:
