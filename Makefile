@@ -2,7 +2,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test slow soak notebooks docs lint types check clean
+.PHONY: quickstart test slow soak curves notebooks docs lint types check clean
 
 quickstart: $(VENV)/.installed  ## train, score and sample a CGAN on real digits
 	$(BIN)/condgen quickstart
@@ -15,6 +15,9 @@ slow: $(VENV)/.installed-dev  ## the tests that take half a minute or more each
 
 soak: $(VENV)/.installed-dev  ## hours of kills, signals, hostile and damaged input; goes on where it stopped; SOAK="kills --minutes 5" for a part
 	$(BIN)/python -m experiments.soak.run $(SOAK)
+
+curves: $(VENV)/.installed-dev  ## write the losses that tests compare with anew, after a change that is meant to alter them
+	$(BIN)/python tests/loss_curves.py
 
 notebooks: $(VENV)/.installed-dev  ## run all notebooks
 	$(BIN)/python -m pytest -n 2 -m slow tests/test_notebooks.py

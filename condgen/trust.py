@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from inspect import isclass, ismodule, isroutine
-from typing import Any
+from typing import Any, TypeGuard
 
 CHECKPOINT_PACKAGES = (
     "condgen.conditions",
@@ -52,8 +52,8 @@ EXCEPTIONS = (
 """Parts of those that import, start a process, or unpickle a file, as their arguments say."""
 FUNCTIONS = ("torch.nn.functional", "torch.nn.init", "torchvision.models", "torchvision.transforms")
 """Packages whose functions may be named like classes."""
-
-
+LONGEST = 300
+"""Letters of a path."""
 FLAG = "; add --trust "
 
 
@@ -101,7 +101,7 @@ def import_class(path: object, packages: Sequence[str], trusted: Sequence[str] =
 
 def check_path(path: object, packages: Sequence[str], trusted: Sequence[str]) -> None:
     """Refuse a path outside the packages, private ones inside them, and `EXCEPTIONS`."""
-    if isinstance(path, str) and all(part.isidentifier() for part in path.split(".")):
+    if is_dotted(path):
         if lies_in(path, trusted):
             return
         private = any(part.startswith("_") for part in path.split("."))
@@ -125,6 +125,11 @@ def check_named(found: object, packages: Sequence[str], trusted: Sequence[str]) 
         raise UntrustedError(refusal(path, packages))
 
 
+def is_dotted(path: object) -> TypeGuard[str]:
+    """Tell whether something reads as the path of a class: names with dots between, of a length that can be told."""
+    return isinstance(path, str) and len(path) <= LONGEST and all(part.isidentifier() for part in path.split("."))
+
+
 def lies_in(path: str, packages: Sequence[str]) -> bool:
     """Tell whether a path is one of the packages, or inside one."""
     return any(path == package or path.startswith(f"{package}.") for package in packages)
@@ -132,7 +137,7 @@ def lies_in(path: str, packages: Sequence[str]) -> bool:
 
 def refusal(path: object, packages: Sequence[str] = CONFIG_PACKAGES) -> str:
     """Say why a path is refused, and what the user can do."""
-    if not isinstance(path, str) or not all(part.isidentifier() for part in path.split(".")):
+    if not is_dotted(path):
         return f"{str(path)[:80]!r} is not the path of a class"
     top = path.partition(".")[0]
     if top in sys.stdlib_module_names:

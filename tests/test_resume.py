@@ -30,6 +30,7 @@ from resume_runs import (
 from condgen.callbacks import EvaluateSamples
 from condgen.checkpoints import AtomicCheckpointIO, read_checkpoint
 from condgen.cli import lightning as cli  # noqa: F401 - so that children need not import it
+from condgen.cli import main
 from condgen.cli.lock import locked
 from condgen.models.recorded import RecordedModule
 
@@ -155,6 +156,42 @@ def test_a_finished_run_goes_on(
     assert pictures(run).items() >= pictures(whole).items()
     assert [item for item in epochs.take() if item[0] == "validation"] == validations
     assert f"{limit}: {ends[2]}" in (run / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("family", ["cgan", pytest.param("vae", marks=pytest.mark.slow)])
+def test_the_validation_behind_the_last_batch_is_made_up_for(
+    family: str, signum: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: Epochs
+) -> None:
+    args = [*FAMILIES[family], "--trainer.max_steps", "6", "--checkpoint.every_n_batches", "3"]
+    whole = fit(tmp_path / "whole", *args)
+    told, validate = epochs.take(), EvaluateSamples.on_validation_epoch_end
+
+    def stopped(self: EvaluateSamples, trainer: Any, model: Any) -> None:
+        if model.batches_seen == 6:
+            os.kill(os.getpid(), signum)
+        validate(self, trainer, model)
+
+    def run() -> int:
+        monkeypatch.setattr(EvaluateSamples, "on_validation_epoch_end", stopped)
+        return main([*SMALL, "--runs", str(tmp_path / "run"), *args])
+
+    assert in_child(run) == (143 if signum == signal.SIGTERM else -signum)
+    (folder,) = tmp_path.glob("run/*/*")
+    assert batches_seen(folder) == 6
+    resume(folder)
+    assert epochs.take() == [item for item in told if item[1] == 6]
+    check_same(folder, whole)
+
+
+def test_a_run_may_end_in_the_epoch_that_it_was_resumed_in(after_batch: Signal, tmp_path: Path) -> None:
+    args = [*FAMILIES["vae"], "--trainer.max_steps", "8", "--checkpoint.every_n_batches", "5"]
+    whole = fit(tmp_path / "whole", *args)
+    after_batch(5, signal.SIGTERM)
+    run = fit(tmp_path / "run", *args, code=143)
+    assert batches_seen(run) == 5
+    resume(run)
+    check_same(run, whole)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +341,7 @@ def test_one_process_at_a_time_works_in_a_folder(finished: Path, tmp_path: Path,
     assert f"{run} is in use by another process" in fails("fit", *more)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    for place in (run, run / "checkpoints"):
+    for place in (run, run / "checkpoints", run / "samples"):
         (place / ".file.0123456789abcdef.part").touch()
     resume(run, "--trainer.max_steps", "6")
     os.write(other[1], b"x")

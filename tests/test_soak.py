@@ -13,6 +13,7 @@ from resume_runs import SMALL  # noqa: F401 - it makes experiments importable
 from experiments.soak import (
     harness,
     kills,
+    memory,
     mutated_checkpoints,
     mutated_configs,
     payloads,
@@ -28,7 +29,10 @@ def records(results: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in results.read_text().splitlines()]
 
 
-def test_trials_are_added_up_over_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trials_are_added_up_over_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(saves, "CASES", 2)
     results = tmp_path / "results.jsonl"
     for _ in range(2):
         assert run.main(["saves", "--trials", "2", "--results", str(results)]) == 0
@@ -37,7 +41,7 @@ def test_trials_are_added_up_over_runs(tmp_path: Path, capsys: pytest.CaptureFix
         torn.write('{"experiment": "saves", "se')
     capsys.readouterr()
     assert run.main(["saves", "--trials", "1", "--results", str(results)]) == 0
-    assert "| saves | 5 | 0 | 5 kills, 5 old checkpoints found |" in capsys.readouterr().out
+    assert "| saves | 0–4 | 0 | 10 old checkpoints found, 10 kills |" in capsys.readouterr().out
     assert [record["seed"] for record in records(results)] == list(range(5))
 
 
@@ -53,12 +57,27 @@ def test_a_failure_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert ["wrong" in (record["failed"] or "") for record in records(results)] == [False, True, False]
     told = capsys.readouterr()
     assert "seed 1 failed" in told.err
-    assert "| saves | 3 | 1 | 2 tried |" in told.out
+    assert "| saves | 0–2 | 1 | 2 tried |" in told.out
+    monkeypatch.setattr(saves, "trial", lambda seed, *_: {"tried": 1 + seed})
+    assert run.main(["saves", "--trials", "2", "--results", str(results)]) == 0
+    assert [record["seed"] for record in records(results)] == [0, 1, 2, 1, 3]
+    assert "| saves | 0–3 | 0 | 8 tried |" in capsys.readouterr().out
+
+
+def test_seeds_are_written_as_spans() -> None:
+    assert run.spans([4, 0, 1, 2, 7]) == "0–2, 4, 7"
+    assert run.spans([]) == ""
 
 
 def test_every_experiment_is_found_and_told_of() -> None:
     readme = (run.HERE / "README.md").read_text()
-    tried = {"kills": (kills, 1), "saves": (saves, 1), "signals": (signals, 1), "payloads": (payloads, payloads.CASES)}
+    tried: dict[str, tuple[Any, int]] = {
+        "memory": (memory, memory.BATCHES),
+        "kills": (kills, 1),
+        "saves": (saves, saves.CASES),
+        "signals": (signals, 1),
+        "payloads": (payloads, payloads.CASES),
+    }
     tried["mutated_configs"] = mutated_configs, mutated_configs.CASES
     tried["mutated_checkpoints"] = mutated_checkpoints, mutated_checkpoints.CASES
     tried |= {"ranks": (ranks, 1), "same_samples": (same_samples, max(same_samples.SIZES))}
@@ -71,6 +90,14 @@ def test_every_experiment_is_found_and_told_of() -> None:
 @pytest.mark.slow
 def test_a_signal_from_outside(tmp_path: Path) -> None:
     assert signals.trial(1, signals.prepare(tmp_path / "prepared"), tmp_path / "trial") == {"in a validation": 1}
+
+
+@pytest.mark.slow
+def test_kills_of_a_process_of_its_own_and_of_forked_ones(tmp_path: Path) -> None:
+    prepared, kinds = kills.prepare(tmp_path / "prepared"), ("kills", "of these of whole processes")
+    found = [kills.trial(seed, prepared, tmp_path / str(seed)) for seed in (0, 1, 2)]
+    assert sum(trial[kinds[0]] for trial in found) >= 2
+    assert sum(trial[kinds[1]] for trial in found[1:]) == 0
 
 
 # ---------------------------------------------------------------------- hostile and damaged input

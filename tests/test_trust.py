@@ -101,6 +101,7 @@ def test_what_a_config_needs_may_be_named(path: str) -> None:
         ("condgen..nets", "is not the path of a class"),
         ("torch.nn.Linear; import os", "is not the path of a class"),
         ("", "is not the path of a class"),
+        ("torch.nn." + "A" * 1000, "is not the path of a class"),
         (5, "is not the path of a class"),
         (None, "is not the path of a class"),
     ],

@@ -45,6 +45,7 @@ class Checkpoint(Saving):
         self._window_start = 0
         self._due_at_epoch_end = False
         self._stop_at_window_end = False
+        self._max_steps: int | None = None
 
     # ------------------------------------------------------------------ begin
 
@@ -52,12 +53,25 @@ class Checkpoint(Saving):
         """Save inside the run's folder."""
         self.kept.folder = run_folder(trainer) / "checkpoints"
 
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Let a run begin that has done all its batches, and was stopped before the validation behind the last."""
+        validating = checkpoint.get("callbacks", {}).get(self.state_key, {}).get("validating", False)
+        if trainer.state.fn == "fit" and validating and checkpoint["global_step"] == trainer.max_steps:
+            self._max_steps, trainer.fit_loop.epoch_loop.max_steps = trainer.max_steps, -1
+
+    def _limit_steps(self, trainer: L.Trainer) -> None:
+        """Put the limit back that `on_load_checkpoint` took away."""
+        if self._max_steps is not None:
+            trainer.fit_loop.epoch_loop.max_steps, self._max_steps = self._max_steps, None
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Go on from here: what was logged later is forgotten, and signals wait for a good moment."""
         now = stack(trainer)
         if changed := changes(self.stack, now):
             pl_module.print(f"warning: {changed}: what follows may differ in the last digits")
         self.stack = now
+        if not validation_is_due(trainer):
+            self._limit_steps(trainer)
         self._window_start = batches_seen(trainer)
         self._saved = (self._window_start, self._validating)
         self._due_at_epoch_end = self._stop_at_window_end = False
@@ -103,6 +117,7 @@ class Checkpoint(Saving):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Let a validation be left at any time: what comes before it is saved, and it is begun anew."""
+        self._limit_steps(trainer)
         if trainer.state.fn == "fit" and self._between and trainer.world_size == 1:
             interrupts.release()
 

@@ -37,6 +37,8 @@ def between_batches(trainer: L.Trainer, validating: bool) -> dict[str, Any]:
     if epoch_ends(trainer) and not validating:  # the next epoch is about to begin
         state["epoch_progress"] = progress(epoch + 1, epoch + 1)
         batches |= {**progress(0, 0), "total": counts(total, total), "is_last_batch": False}
+        for steps in state["epoch_loop.automatic_optimization.optim_progress"]["optimizer"].values():
+            steps["current"] |= dict.fromkeys(steps["current"], 0)
     else:
         state["epoch_progress"] = progress(epoch + 1, epoch)
         batches |= {**progress(done, done), "total": counts(total, total), "is_last_batch": epoch_ends(trainer)}

@@ -32,7 +32,7 @@ def locked(folder: Path) -> Iterator[None]:
     HELD.add(number)
     try:
         take(number, folder)
-        for place in (folder, folder / "checkpoints"):
+        for place in (folder, *filter(Path.is_dir, folder.iterdir())):
             sweep(place, age=0.0)
         yield
     finally:

@@ -97,14 +97,22 @@ def check_processes(checkpoint: Mapping[str, Any], folder: Path, processes: int)
 
 def stack_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what a checkpoint says of the machine and software that it was trained with."""
-    found = checkpoint.get("callbacks", {}).get("Checkpoint", {}).get("stack", {})
+    found = callback_state(checkpoint).get("stack", {})
+    return found if isinstance(found, Mapping) else {}
+
+
+def callback_state(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what condgen's callback keeps in a checkpoint; nothing where that is damaged."""
+    callbacks = checkpoint.get("callbacks", {})
+    found = callbacks.get("Checkpoint", {}) if isinstance(callbacks, Mapping) else {}
     return found if isinstance(found, Mapping) else {}
 
 
 def finished(checkpoint: Mapping[str, Any], trainer: Namespace) -> str:
-    """Say how a run that has ended can go on; nothing if it has not."""
+    """Say how a run that has ended can go on; nothing if it has not, or if its last validation is yet to be done."""
     steps, epochs = checkpoint.get("global_step", 0), checkpoint.get("epoch", 0)
-    if 0 <= trainer.max_steps <= steps:
+    validating = callback_state(checkpoint).get("validating", False)
+    if 0 <= trainer.max_steps < steps or (steps == trainer.max_steps and not validating):
         return f"is at step {steps} of {trainer.max_steps}; raise --trainer.max_steps to go on"
     if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= epochs:
         return f"is at epoch {epochs} of {trainer.max_epochs}; raise --trainer.max_epochs to go on"

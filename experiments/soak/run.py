@@ -7,8 +7,8 @@ python -m experiments.soak.run saves --trials 20
 An experiment is a file beside this one with three names: TRIALS, how many it wants; `prepare(folder)`, which is called
 once and returns what all trials share; and `trial(seed, prepared, folder)`, which raises if something is wrong and
 returns facts in plain values, whose numbers are added up in the table. Trial i has seed i, so a run that was stopped
-goes on. Each trial is a process of its own, forked from one that has imported torch and condgen, and may map so much
-memory that a value that asks for a terabyte fails at once.
+goes on; a trial that failed is made again, and its last record counts. Each is a process of its own, forked from one
+that has imported torch and condgen, and may map so much memory that a value that asks for a terabyte fails at once.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from itertools import count, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     print(table(args.results))
     if args.results == RESULTS:
         into_readme("soak", table(RESULTS), HERE / "README.md")
+        (HERE / "results.md").write_text(table(RESULTS))
     return 1 if failures else 0
 
 
@@ -67,13 +69,15 @@ def parsed(argv: list[str] | None) -> argparse.Namespace:
 def soak(name: str, more: int | None, until: float | None, results: Path) -> int:
     """Make trials of one experiment; return how many failed."""
     experiment = importlib.import_module(f"experiments.soak.{name}")
-    begin, failures = len(records(results, name)), 0
-    end = experiment.TRIALS if more is None else begin + more
-    if begin >= end:
+    done = {record["seed"] for record in records(results, name) if not record["failed"]}
+    seeds = (seed for seed in count() if seed not in done)
+    due = list(islice(seeds, experiment.TRIALS - len(done) if more is None else more))
+    failures = 0
+    if not due:
         return 0
     with tempfile.TemporaryDirectory(prefix=f"soak-{name}-") as root:
         prepared = experiment.prepare(Path(root) / "prepared")
-        for seed in range(begin, end):
+        for seed in due:
             if until is not None and time.monotonic() > until:
                 break
             record = tried(experiment.trial, seed, prepared, Path(root) / str(seed))
@@ -119,25 +123,33 @@ def record_trial(results: Path, record: dict[str, Any]) -> None:
 
 
 def records(results: Path, name: str) -> list[dict[str, Any]]:
-    """Read the trials of one experiment; a last line that was not written to its end is none."""
+    """Read the last record of each trial of one experiment; a last line that was not written to its end is none."""
     lines = results.read_text().split("\n")[:-1] if results.exists() else []
-    return [record for record in map(json.loads, lines) if record["experiment"] == name]
+    found = [record for record in map(json.loads, lines) if record["experiment"] == name]
+    return list({record["seed"]: record for record in found}.values())
 
 
 def table(results: Path) -> str:
     """Add up what was found, experiment by experiment."""
-    lines = ["| experiment | trials | failed | counted | hours |", "| --- | ---: | ---: | --- | ---: |"]
+    lines = ["| experiment | seeds | failed | counted | minutes |", "| --- | --- | ---: | --- | ---: |"]
     for name in NAMES:
-        rows = records(results, name)
+        rows = sorted(records(results, name), key=lambda row: row["seed"])
         sums: dict[str, float] = {}
         for row in rows:
             for fact, value in row["facts"].items():
                 if isinstance(value, int | float):
                     sums[fact] = sums.get(fact, 0) + value
         counted = ", ".join(f"{value:,.10g} {fact}" for fact, value in sums.items())
-        failed, hours = sum(row["failed"] is not None for row in rows), sum(row["seconds"] for row in rows) / 3600
-        lines.append(f"| {name} | {len(rows):,} | {failed:,} | {counted} | {hours:.2f} |")
+        failed, minutes = sum(row["failed"] is not None for row in rows), sum(row["seconds"] for row in rows) / 60
+        lines.append(f"| {name} | {spans([row['seed'] for row in rows])} | {failed:,} | {counted} | {minutes:.1f} |")
     return "\n".join(lines) + "\n"
+
+
+def spans(seeds: list[int]) -> str:
+    """Write seeds as spans, such as `0–49`; nothing if there is none."""
+    runs = groupby(enumerate(sorted(seeds)), lambda item: item[1] - item[0])
+    ends = [[seed for _, seed in run] for _, run in runs]
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in ends)
 
 
 if __name__ == "__main__":

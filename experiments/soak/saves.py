@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,13 @@ from condgen.checkpoints import AtomicCheckpointIO, find_checkpoint, read_checkp
 from condgen.checkpoints.sealed import SealedWriter
 from experiments.soak.runs import CGAN, equal, fit, in_child
 
-TRIALS = 780
-"""One for each of the 779 events of this save, and one to its end."""
+CASES = 20
+"""Saves of a trial."""
+TRIALS = 39
+"""A save for each of the 779 events of this one, and one to its end."""
 OLD, NEW = 5, 6
+OTHER = Path("/dev/shm")
+"""TMPDIR."""
 IO = AtomicCheckpointIO()
 
 
@@ -59,14 +64,20 @@ class Events:
 
 
 def trial(seed: int, prepared: dict[str, Any], folder: Path) -> dict[str, Any]:
-    event = seed % (prepared["events"] + 1)
+    assert OTHER.stat().st_dev != folder.stat().st_dev, "TMPDIR is on the same filesystem"
+    found = Counter[str]()
+    for event in range(seed * CASES, (seed + 1) * CASES):
+        found.update(killed_save(event % (prepared["events"] + 1), prepared, folder / str(event)))
+    return dict(found)
+
+
+def killed_save(event: int, prepared: dict[str, Any], folder: Path) -> list[str]:
+    """Kill a save before one of its events, or let it end, and look at what is there; say what it was."""
     file = folder / "checkpoints" / "last.ckpt"
-    other = Path("/dev/shm")
-    assert other.stat().st_dev != folder.stat().st_dev, "TMPDIR is on the same filesystem"
     IO.save_checkpoint({**prepared["content"], "global_step": OLD}, file)
 
     def save() -> int:
-        tempfile.tempdir = str(other)
+        tempfile.tempdir = str(OTHER)
         Events(event)
         IO.save_checkpoint({**prepared["content"], "global_step": NEW}, file)
         return 0
@@ -79,4 +90,5 @@ def trial(seed: int, prepared: dict[str, Any], folder: Path) -> dict[str, Any]:
     assert not equal({**content, "global_step": 0}, {**prepared["content"], "global_step": 0})
     IO.save_checkpoint(content, file)
     assert [path.name for path in file.parent.iterdir()] == ["last.ckpt"]
-    return {"kills": int(code != 0), f"{'old' if content['global_step'] == OLD else 'new'} checkpoints found": 1}
+    which = "old" if content["global_step"] == OLD else "new"
+    return [f"{which} checkpoints found", *(["kills"] if code else [])]

@@ -14,20 +14,21 @@ from random import Random
 from typing import Any
 
 from condgen.callbacks import EvaluateSamples, SampleGrid
-from condgen.checkpoints import atomic
+from condgen.checkpoints import atomic, read_checkpoint
 from condgen.cli import main
 from condgen.models.recorded import RecordedModule
 from experiments.soak.runs import FAMILIES, SMALL, batches_seen, check_same, fit, resume
 
 TRIALS = 200
-STEPS = ["--trainer.max_steps", "13", "--checkpoint.every_n_batches", "2"]
+LAST = 12
+STEPS = ["--trainer.max_steps", str(LAST), "--checkpoint.every_n_batches", "2"]
 ARGS = {name: [*FAMILIES[name], *STEPS] for name in ("cgan", "ddpm")}
 PHASES: dict[str, tuple[Any, str, int]] = {
-    "in a batch": (RecordedModule, "training_step", 12),
+    "in a batch": (RecordedModule, "training_step", LAST),
     "in a validation": (EvaluateSamples, "on_validation_epoch_end", 4),
     "in a grid": (SampleGrid, "_of_classes", 2),
     "in a save": (atomic, "write_sealed", 10),
-    "twice": (RecordedModule, "training_step", 12),
+    "twice": (RecordedModule, "training_step", LAST),
 }
 """Where each happens, and how often in a run."""
 
@@ -55,9 +56,9 @@ def trial(seed: int, prepared: dict[str, Path], folder: Path) -> dict[str, Any]:
     done = batches_seen(run)
     assert done >= begun, f"{phase}: batch {begun} was done, batch {done} is saved"
     assert not list(run.glob("checkpoints/.*"))
-    if done < 13:
+    if done < LAST or read_checkpoint(run)["callbacks"]["Checkpoint"]["validating"]:
         resume(run)
-        check_same(run, prepared[name])
+    check_same(run, prepared[name])
     return {phase: 1}
 
 
