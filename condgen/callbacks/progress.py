@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,11 +19,13 @@ class RunProgress(ProgressBar):
     Args:
         bar_interval: Seconds between two refreshes of the bar.
         line_interval: Seconds between two lines where the output is no terminal.
+        console: Where; null for the standard output.
     """
 
-    def __init__(self, bar_interval: float = 0.2, line_interval: float = 5.0) -> None:
+    def __init__(self, bar_interval: float = 0.2, line_interval: float = 5.0, console: Console | None = None) -> None:
         super().__init__()
-        self.console = Console()
+        self.console = console or Console()
+        self.prints_above = console is None
         self.interval = bar_interval if self.console.is_terminal else line_interval
         self.bar: Progress | None = None
         self.enabled = True
@@ -54,7 +57,14 @@ class RunProgress(ProgressBar):
         self.images_before = getattr(pl_module, "images_seen", 0)
         if self.enabled and self.console.is_terminal:
             columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self.bar = Progress(*columns, TextColumn("{task.fields[facts]}"), console=self.console)
+            self.bar = Progress(
+                *columns,
+                TextColumn("{task.fields[facts]}"),
+                console=self.console,
+                auto_refresh=False,  # a thread that renders ten times a second takes its part of the core
+                redirect_stdout=self.prints_above,
+                redirect_stderr=self.prints_above,
+            )
             self.task = self.bar.add_task("training", total=self.total, completed=trainer.global_step, facts="")
             self.bar.start()
 
@@ -78,9 +88,10 @@ class RunProgress(ProgressBar):
         images = getattr(model, "images_seen", 0) - self.images_before
         facts = [f"{images / max(self.last - self.start, 1e-9):,.0f} images/s"]
         losses: dict[str, Tensor] = getattr(model, "losses", {})
-        facts += [f"{name.removeprefix('train/')} {float(value):.3f}" for name, value in losses.items()]
+        values = torch.stack([*losses.values()]).tolist() if losses else []
+        facts += [f"{name.removeprefix('train/')} {value:.3f}" for name, value in zip(losses, values, strict=True)]
         if self.bar is not None:
-            self.bar.update(self.task, completed=trainer.global_step, facts="  ".join(facts))
+            self.bar.update(self.task, completed=trainer.global_step, facts="  ".join(facts), refresh=True)
         else:
             print(f"batch {trainer.global_step}/{self.total or '?'}", *facts, sep="  ", flush=True)
 

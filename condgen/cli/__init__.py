@@ -25,6 +25,7 @@ VERBS = {
     ),
     "info": ("condgen.cli.info", "what a checkpoint takes: condgen info RUN"),
     "data": ("condgen.cli.data", "look at images:        condgen data check FOLDER; condgen data show data/mnist.yaml"),
+    "bench": ("condgen.cli.bench", "how fast it is here:   condgen bench train -c trainer/default.yaml -c RUN"),
     "compare": ("condgen.cli.compare", "compare scored runs:   condgen compare RUN RUN --out compare.html"),
 }
 

@@ -162,6 +162,13 @@ def run(verb: str, args: list[str]) -> int:
 
 def start(verb: str, args: list[str]) -> CLI:
     """Parse, build and run; return the CLI with its model, data and trainer."""
+    cli = build(verb, args)
+    execute(cli, verb)
+    return cli
+
+
+def build(verb: str, args: list[str]) -> CLI:
+    """Parse, and build the model, the data and the trainer."""
     quiet()
 
     class Verb(CLI):
@@ -170,11 +177,11 @@ def start(verb: str, args: list[str]) -> CLI:
             return {verb: LightningCLI.subcommands()[verb]}
 
         def _run_subcommand(self, subcommand: str) -> None:
-            """Wait: `start` runs it, apart from what may fail while building."""
+            """Wait: `execute` runs it, apart from what may fail while building."""
 
     strict = {"exit_on_error": False}
     try:
-        cli = Verb(
+        return Verb(
             L.LightningModule,
             ImageDataModule,
             subclass_mode_model=True,
@@ -189,8 +196,6 @@ def start(verb: str, args: list[str]) -> CLI:
         raise UserError(str(error)) from error
     except (ArgumentError, ValueError, TypeError, OSError, MisconfigurationException) as error:
         raise UserError(explain(error, ())) from error
-    execute(cli, verb)
-    return cli
 
 
 def execute(cli: CLI, verb: str) -> None:
