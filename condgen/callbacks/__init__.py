@@ -2,6 +2,7 @@
 
 from condgen.callbacks.checkpoint import Checkpoint
 from condgen.callbacks.collapse_watch import CollapseWatch
+from condgen.callbacks.compile_nets import CompileNets
 from condgen.callbacks.evaluate_likelihood import EvaluateLikelihood
 from condgen.callbacks.evaluate_samples import EvaluateSamples
 from condgen.callbacks.export_recogniser import ExportRecogniser
@@ -14,6 +15,7 @@ from condgen.callbacks.training_time import TrainingTime
 __all__ = [
     "Checkpoint",
     "CollapseWatch",
+    "CompileNets",
     "EvaluateLikelihood",
     "EvaluateSamples",
     "ExportRecogniser",

@@ -26,6 +26,7 @@ import condgen.processes  # noqa: F401 - so that classes can be named without th
 from condgen.callbacks import (
     Checkpoint,
     CollapseWatch,
+    CompileNets,
     EvaluateLikelihood,
     EvaluateSamples,
     ExportRecogniser,
@@ -40,6 +41,7 @@ from condgen.cli.errors import RunError, UserError
 from condgen.cli.explain import explain
 from condgen.cli.files import is_first_process, new_run_folder
 from condgen.cli.includes import expand_includes
+from condgen.cli.profiler import NoProfiler
 from condgen.cli.trainer_flags import check_trainer, strategy_for
 from condgen.data import ImageDataModule
 
@@ -62,6 +64,7 @@ class CLI(LightningCLI):
         parser.add_lightning_class_args(CollapseWatch, "collapse")
         parser.add_lightning_class_args(EvaluateSamples, "evaluation")
         parser.add_lightning_class_args(EvaluateLikelihood, "likelihood")
+        parser.add_lightning_class_args(CompileNets, "compile")
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
         parser.set_defaults({"seed_everything": 0})
@@ -113,6 +116,8 @@ class CLI(LightningCLI):
         others = given if isinstance(given, list) else [given] if given not in (None, True, False) else []
         kwargs["default_root_dir"] = str(self.run_folder)
         kwargs["logger"] = [CSVLogger(self.run_folder, name="", version=""), *others]
+        if config.trainer.profiler is None:
+            kwargs["profiler"] = NoProfiler()
         if config.trainer.strategy == "auto" and not self.model.automatic_optimization:
             kwargs["strategy"] = strategy_for(config.trainer)
         try:
@@ -129,8 +134,9 @@ class CLI(LightningCLI):
         if config.get("enable_checkpointing") is False:
             callbacks = [c for c in callbacks if not isinstance(c, Checkpoint)]
         check_monitor(self.model, callbacks)
-        beside = [ExportRecogniser(), WritePredictions()]
-        trainer: L.Trainer = super()._instantiate_trainer(config, [TrainingTime(), *callbacks, *beside])
+        beside: L.Callback = WritePredictions() if self.subcommand == "predict" else ExportRecogniser()
+        callbacks = [TrainingTime(), *callbacks, *suited_to(self.model, [beside])]
+        trainer: L.Trainer = super()._instantiate_trainer(config, callbacks)
         return trainer
 
 

@@ -47,7 +47,7 @@ class AdversarialModel(GenerativeModel):
         reconstruction_weight: Weight of the mean absolute difference between generated images and the real ones of the
             same conditions, in the generator's loss (Isola et al. 2017, Eq. 4); 0 for none.
         adversarial_weight: Weight of the discriminator's judgement in that loss; at 0 it learns, but teaches nothing.
-        generator_optimizer: Factory of the optimizer; null for Adam(2e-4, betas=(0.5, 0.999)).
+        generator_optimizer: Factory of the optimizer; null for fused Adam(2e-4, betas=(0.5, 0.999)).
         discriminator_optimizer: The same for the discriminator.
         schedule: Factor of both learning rates as a function of images seen.
         discriminator_steps: Discriminator steps per generator step.
@@ -99,8 +99,9 @@ class AdversarialModel(GenerativeModel):
         self.classifier_weight = classifier_weight
         self.reconstruction_weight = reconstruction_weight
         self.adversarial_weight = adversarial_weight
-        self.generator_optimizer = generator_optimizer or partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
-        self.discriminator_optimizer = discriminator_optimizer or partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
+        adam = partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999), fused=True)
+        self.generator_optimizer = generator_optimizer or adam
+        self.discriminator_optimizer = discriminator_optimizer or adam
         self.schedule = schedule
         self.discriminator_steps = discriminator_steps
         self.gradient_clip_val = gradient_clip_val

@@ -13,6 +13,7 @@ from torch import Tensor
 from condgen import __version__
 from condgen.checks import check_condition, check_range, check_shape
 from condgen.models.plain import class_path, constructor_arguments
+from condgen.models.stepping import ask_runtime_for_gpus
 from condgen.seeding import run_seed, seed_batch
 from condgen.types import Batch, CondSpec, Shape
 
@@ -49,6 +50,10 @@ class RecordedModule(L.LightningModule):
         self.losses: dict[str, Tensor] = {}
 
     # ------------------------------------------------------------------ training
+
+    def setup(self, stage: str) -> None:
+        """Keep steps free of searches for a GPU that is not there."""
+        ask_runtime_for_gpus()
 
     def train_on(self, batch: Batch) -> Tensor | None:
         """Do the work of one training batch; return the loss under automatic optimisation."""

@@ -223,8 +223,9 @@ class UNet(nn.Module):
         """Apply a stage to maps beside each other."""
 
         def apply(*maps: Tensor) -> Tensor:
-            return cast(Tensor, stage(maps[0] if len(maps) == 1 else torch.cat(maps, dim=1), embedding, cond))
+            out: Tensor = stage(maps[0] if len(maps) == 1 else torch.cat(maps, dim=1), embedding, cond)
+            return out
 
         if self.checkpoint and torch.is_grad_enabled():
-            return cast(Tensor, recomputed(apply, *maps, use_reentrant=False))
+            return recomputed(apply, *maps, use_reentrant=False)
         return apply(*maps)
