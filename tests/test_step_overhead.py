@@ -49,6 +49,13 @@ def test_a_run_has_no_callback_and_no_profiler_without_a_use(tmp_path: Path, mon
     assert type(asked.profiler).__name__ == "SimpleProfiler"
 
 
+def test_batches_that_are_where_they_should_be_are_not_looked_through(digits: Digits) -> None:
+    batch = next(iter(digits.train_dataloader()))
+    assert digits.transfer_batch_to_device(batch, torch.device("cpu"), 0) is batch
+    moved = digits.transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert {moved["pixels"].device.type, moved["cond"]["label"].device.type} == {"meta"}
+
+
 def test_the_bar_is_drawn_no_more_often_than_it_is_due(digits: Digits, make_trainer: Callable[..., L.Trainer]) -> None:
     drawn = {}
     for interval in (0.0, 1e9):

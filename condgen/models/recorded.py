@@ -49,6 +49,16 @@ class RecordedModule(L.LightningModule):
         self.images_seen = 0
         self.losses: dict[str, Tensor] = {}
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; the name of the hook that runs, which Lightning sets some 40 times a step, without a look.
+
+        `nn.Module` looks at each value for parameters, buffers and modules.
+        """
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     # ------------------------------------------------------------------ training
 
     def setup(self, stage: str) -> None:

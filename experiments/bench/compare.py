@@ -27,7 +27,7 @@ COLUMNS = {
     "first_step_seconds": "our first step, s",
     "contended": "contended",
 }
-WARM_UP = 3
+WARM_UP = 2
 
 
 class Side(NamedTuple):

@@ -50,18 +50,18 @@ class Usual(L.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.generator, self.discriminator = model.generator, model.discriminator
-        self.players, self.prior_shape, self.weight = model, model.prior_shape, model.classifier_weight
+        self.model, self.weight = (model,), model.classifier_weight  # in a tuple: no part of this module
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        return self.players.configure_optimizers()
+        return self.model[0].configure_optimizers()
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         optimizer_g, optimizer_d = self.optimizers()
         real, cond = to_model_range(batch["pixels"]), batch["cond"]
-        z = torch.randn(len(real), *self.prior_shape)
+        z = torch.randn(len(real), *self.model[0].prior_shape)
         self.toggle_optimizer(optimizer_d)
         on_real, on_fake = self.discriminator(real, cond), self.discriminator(self.generator(z, cond).detach(), cond)
-        loss = self.players.loss.discriminator(on_real.logits, on_fake.logits)
+        loss = self.model[0].loss.discriminator(on_real.logits, on_fake.logits)
         if self.weight:
             loss = loss + self._classified(on_real, cond) + self._classified(on_fake, cond)
         self.log("discriminator_loss", loss, prog_bar=True)
@@ -71,7 +71,7 @@ class Usual(L.LightningModule):
         self.untoggle_optimizer(optimizer_d)
         self.toggle_optimizer(optimizer_g)
         judgement = self.discriminator(self.generator(z, cond), cond)
-        loss = self.players.loss.generator(judgement.logits)
+        loss = self.model[0].loss.generator(judgement.logits)
         loss = loss + self._classified(judgement, cond) if self.weight else loss
         self.log("generator_loss", loss, prog_bar=True)
         self.manual_backward(loss)

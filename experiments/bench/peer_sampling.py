@@ -31,7 +31,7 @@ def forward(net: Callable[[Tensor, Tensor], object], half: bool) -> Work:
     """Apply a net to a batch."""
     x, t = torch.randn(BATCH, *peers.SHAPE), torch.full((BATCH,), 500)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def step() -> int:
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             net(x, t)
