@@ -72,15 +72,15 @@ def test_the_bar_is_drawn_no_more_often_than_it_is_due(digits: Digits, make_trai
 
 def test_compiled_nets_train_alike_and_keep_their_names(digits: Digits, make_trainer: Callable[..., L.Trainer]) -> None:
     models = []
-    for nets in ([], ["generator", "discriminator"]):
+    for nets in ([], ["generator.net", "discriminator.net"]):
         L.seed_everything(3, verbose=False)
         models.append(small_cgan(digits))
         compiler = CompileNets(nets, backend="eager")
         make_trainer(max_steps=3, callbacks=[compiler] if nets else []).fit(models[-1], digits)
     plain, compiled = models
     assert same_weights(plain, compiled)
-    assert compiled.generator._compiled_call_impl is not None
-    assert plain.generator._compiled_call_impl is None
+    assert compiled.generator.net._compiled_call_impl is not None
+    assert plain.generator.net._compiled_call_impl is None
 
 
 def test_nets_to_compile_are_named_by_the_config(
@@ -88,8 +88,8 @@ def test_nets_to_compile_are_named_by_the_config(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     args = ["fit", *CONFIG, "-c", "model/cgan.yaml", "--trainer.max_steps", "1", "--trainer.limit_val_batches", "0"]
-    assert main([*args, "--compile.nets", "[generater]"]) == 2
-    assert "compile.nets: CGAN has no 'generater', but discriminator" in capsys.readouterr().err
-    assert main([*args, "--compile.nets", "[generator]", "--compile.backend", "eager"]) == 0
+    assert main([*args, "--compile.nets", "[generater.net]"]) == 2
+    assert "compile.nets: CGAN has no 'generater.net', but discriminator" in capsys.readouterr().err
+    assert main([*args, "--compile.nets", "[generator.net]", "--compile.backend", "eager"]) == 0
     (saved,) = tmp_path.glob("runs/*/*/config.yaml")
-    assert "- generator" in saved.read_text()
+    assert "- generator.net" in saved.read_text()

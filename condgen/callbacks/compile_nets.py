@@ -15,8 +15,8 @@ class CompileNets(L.Callback):
     `condgen bench train` says.
 
     Args:
-        nets: Parts of the model by name: `generator`, `discriminator`; `nets.inference`, `nets.decoder`; `denoiser`;
-            and `ema.net`, which samples, of a diffusion model `ema.net.net`.
+        nets: Parts of the model by name: `generator.net`, `discriminator.net`; `nets.inference.net`,
+            `nets.decoder.net`; `denoiser.net`; and `ema.net.net`, which samples, of a VAE `ema.net.decoder.net`.
         backend: Torch's name of the compiler.
     """
 

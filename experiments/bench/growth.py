@@ -22,7 +22,7 @@ from condgen.cli.bench_works import loading, sampling, steady, training
 from experiments.bench.compare import Comparison, Group, Side, measure, options
 
 HERE = Path(__file__).parent
-MODEL = ["-c", "model/ddpm.yaml", "--model.net.attention=[8]"]
+MODEL = ["-c", "model/ddpm.yaml", "--model.net.attention=[]"]
 SWEEPS: dict[str, dict[str, list[str]]] = {
     "height": {f"{side} px": [*MODEL, f"--data.path={side}"] for side in (16, 32, 64)},
     "width": {f"width {width}": [*MODEL, "--data.path=32", f"--model.net.width={width}"] for width in (16, 32, 64)},

@@ -31,12 +31,13 @@ OPTIMIZERS = {
     "mlp_vae": ("optimizer",),
     "ddpm": ("optimizer",),
 }
+PLAYERS = "[generator.net, discriminator.net]"
 NETS = {
-    "cgan": "[generator, discriminator]",
-    "dcgan": "[generator, discriminator]",
-    "vae": "[nets.inference, nets.decoder]",
-    "mlp_vae": "[nets.inference, nets.decoder]",
-    "ddpm": "[denoiser]",
+    "cgan": PLAYERS,
+    "dcgan": PLAYERS,
+    "vae": "[nets.inference.net, nets.decoder.net]",
+    "mlp_vae": "[nets.inference.net, nets.decoder.net]",
+    "ddpm": "[denoiser.net]",
 }
 Change = Callable[[torch.nn.Module], object]
 
