@@ -2,7 +2,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test slow lint types check clean
+.PHONY: quickstart test slow soak notebooks docs lint types check clean
 
 quickstart: $(VENV)/.installed  ## train, score and sample a CGAN on real digits
 	$(BIN)/condgen quickstart
@@ -12,6 +12,15 @@ test: $(VENV)/.installed-dev  ## the whole test suite
 
 slow: $(VENV)/.installed-dev  ## the tests that take half a minute or more each
 	$(BIN)/python -m pytest -n 2 -m slow
+
+soak: $(VENV)/.installed-dev  ## hours of kills, signals, hostile and damaged input; goes on where it stopped; SOAK="kills --minutes 5" for a part
+	$(BIN)/python -m experiments.soak.run $(SOAK)
+
+notebooks: $(VENV)/.installed-dev  ## run all notebooks
+	$(BIN)/python -m pytest -n 2 -m slow tests/test_notebooks.py
+
+docs: $(VENV)/.installed-dev  ## build the documents into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -23,7 +32,7 @@ types: $(VENV)/.installed-dev
 check: lint types test
 
 clean:
-	rm -rf $(VENV) dist build
+	rm -rf $(VENV) dist build site
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)

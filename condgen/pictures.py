@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+from condgen.whole import whole_file
 
 TILE = 48
 """Images smaller than this are enlarged by a whole factor, without smoothing, up to about this many pixels."""
@@ -39,14 +40,13 @@ def to_pil(image: Tensor) -> Image.Image:
 
 
 def save_png(image: Tensor, path: Path) -> Path:
-    """Write one uint8 image (C, H, W) as a PNG, whole or not at all, making its folder if needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        to_pil(image).save(part, format="PNG")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    """Write one uint8 image (C, H, W) as a PNG, whole or not at all, making its folder if needed.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    with whole_file(path, sync=False) as file:
+        to_pil(image).save(file, format="PNG")
     return path
 
 

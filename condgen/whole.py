@@ -13,8 +13,12 @@ from typing import BinaryIO
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     """Write a file, over one that is there, through a `.part` file beside it that no other process shares.
+
+    Args:
+        path: The file; its folder is made if needed.
+        sync: Wait until it is on the disk, so that it is whole even after a power cut; takes milliseconds.
 
     Raises:
         OSError: If it cannot be written; the block must raise none of another meaning.
@@ -25,9 +29,11 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         try:
             with part.open("xb") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
+                if sync:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(part, path)
+            sync_folder(path.parent)
         finally:
             part.unlink(missing_ok=True)
 
@@ -56,6 +62,18 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 def is_filled(folder: Path) -> bool:
     """Tell whether something is there, other than an empty folder."""
     return folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that the names in a folder are on the disk; systems that open no folders do it by themselves."""
+    try:
+        number = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def part_of(path: Path) -> Path:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib import invalidate_caches
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONDGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_modules() -> Iterator[None]:
+    """Forget a user's modules, which other tests write in other folders under the same names."""
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0].startswith("my_")]:
+        del sys.modules[name]
+    invalidate_caches()
 
 
 @pytest.fixture(autouse=True)

@@ -173,7 +173,7 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
     (tmp_path / "text.ckpt").write_text("hello")
     assert "is not a checkpoint" in fails("sample", "--ckpt", "text.ckpt")
     (tmp_path / "file").write_text("")
-    assert "cannot write" in fails("sample", "--ckpt", run, "--out", "file/grid.png")
+    assert "file/grid.png cannot be written: " in fails("sample", "--ckpt", run, "--out", "file/grid.png")
 
 
 @pytest.mark.parametrize(
@@ -219,6 +219,7 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
         (["fit", "--model", "CGAN"], "data is missing"),
         (["fit", "-c", "modl/cgan.yaml"], "no config file modl/cgan.yaml, did you mean 'model/cgan.yaml'?"),
         (["fit", "-c"], "-c needs a file"),
+        (["fit", "-c", QUICK, "--include", "[x.yaml]"], "include is for configs; on the command line give -c FILE"),
         (["test", "-c", QUICK, "--ckpt_path", "nope"], "no checkpoint nope"),
         (["test", "-c", QUICK, "--ckpt_path", "http://127.0.0.1/a"], "is an address"),
         (["fit", "-c", QUICK, "--runs", "/dev/null/runs"], "cannot make the run folder"),
@@ -294,10 +295,12 @@ def test_a_model_in_a_file_of_ones_own_is_a_model_like_any_other(tmp_path: Path)
         script = Path(sys.executable).with_name("condgen")
         return subprocess.run([script, *args], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
 
-    done = condgen("fit", "--model", "mine.Mixed", "-c", "trainer/default.yaml", "-c", "data/digits.yaml", *SHORT)
+    fit = ["fit", "--model", "mine.Mixed", "-c", "trainer/default.yaml", "-c", "data/digits.yaml", *SHORT]
+    assert condgen(*fit).stderr == "condgen: mine.Mixed is not trusted; add --trust mine\n"
+    done = condgen(*fit, "--trust", "mine")
     assert done.returncode == 0, done.stderr
     (run,) = tmp_path.glob("runs/mixed-digits/*")
-    assert "uses the class mine.Mixed, which is outside" in condgen("sample", "--ckpt", str(run)).stderr
+    assert "mine.Mixed is not trusted; add --trust mine" in condgen("sample", "--ckpt", str(run)).stderr
     assert condgen("sample", "--ckpt", str(run), "--trust", "mine", "--n", "2").returncode == 0
     assert (tmp_path / "samples.png").is_file()
 

@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 
 from condgen.callbacks import Checkpoint, CollapseWatch
-from condgen.callbacks.collapse_watch import ClassRecord, reduced, variety
+from condgen.callbacks.variety import VarietyRecord, reduced, variety
 from condgen.cli import main
 from condgen.conditions import NoCondition
 from condgen.data import Digits
@@ -141,7 +141,7 @@ def test_real_images_have_variety_and_a_noisy_constant_has_none(digits: Digits) 
 
 
 def judged(ratios: list[float], young: int = 2, best: float = 0.0) -> list[int]:
-    record = ClassRecord(best=best)
+    record = VarietyRecord(best=best)
     counts = []
     for place, ratio in enumerate(ratios):
         record.judge(ratio, 0.1, young=place < young)

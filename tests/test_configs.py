@@ -15,7 +15,7 @@ from condgen.cli.includes import with_includes
 CONFIGS = REPO / "configs"
 TWO_BATCHES = ["--trainer.max_steps", "2", "--trainer.val_check_interval", "2", "--trainer.limit_val_batches", "1",
                "--evaluation.n_samples", "80", "--evaluation.subset_size", "60"]  # fmt: skip
-OTHERS = ("classifier", "segmenter", "pix2pix")  # the last is tried in test_pix2pix.py, on pairs
+OTHERS = ("classifier", "segmenter", "tagger", "pix2pix")  # the last is tried in test_pix2pix.py, on pairs
 GENERATIVE = sorted(p for p in CONFIGS.glob("model/*.yaml") if p.stem not in OTHERS)
 
 CONDITIONS = sorted(
@@ -61,6 +61,15 @@ def test_the_segmenter_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (run / "segmenter.safetensors").is_file()
     assert "val/mean_iou" in (run / "metrics.csv").read_text()
     assert main(["test", "-c", str(run), "--ckpt_path", str(run), "--runs", "tests"]) == 0
+
+
+def test_the_tagger_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    args = ["-c", "model/tagger.yaml", "--data.conditions", "[text]", "--trainer.val_check_interval", "1"]
+    assert main(["fit", *SMALL_SHAPES, *args]) == 0
+    run = only_run(tmp_path)
+    assert (run / "tagger.safetensors").is_file()
+    assert "val/caption_bits" in (run / "metrics.csv").read_text()
 
 
 @pytest.mark.parametrize("path", CONDITIONS, ids=lambda p: p.stem)

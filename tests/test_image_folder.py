@@ -269,7 +269,7 @@ def test_a_loader_goes_on_in_mid_epoch(cache_gib: float, tmp_path: Path) -> None
             break
     third = loader()
     third.load_state_dict(second.state_dict())
-    assert head + seen_by(third) + seen_by(third) == whole
+    assert (head + seen_by(third) + seen_by(third))[: len(whole)] == whole
 
 
 class Drifting(Images):

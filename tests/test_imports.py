@@ -10,7 +10,21 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "condgen"
-ROOT = {"types", "cache_root", "checks", "download", "masks", "pixels", "seeding", "pictures", "whole", "words"}
+ROOT = {
+    "types",
+    "cache_root",
+    "checks",
+    "download",
+    "interrupts",
+    "masks",
+    "pixels",
+    "pictures",
+    "seeding",
+    "trust",
+    "whole",
+    "words",
+    "yaml_file",
+}
 BODY = {"nets", "conditions", "objectives", "processes", "data"}
 ALLOWED = {
     **dict.fromkeys(ROOT, ROOT),

@@ -11,14 +11,15 @@ import lightning as L
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import binomtest
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from condgen.callbacks import EvaluateSamples
-from condgen.callbacks.samples import ask, draw
 from condgen.data import ImageSet, Shapes
 from condgen.metrics import EdgeAgreement, Obedience, PairedError, ShapesFacts, ShapesMask
 from condgen.models import GenerativeModel
+from condgen.models.asking import ask, draw
 from condgen.types import Condition
 
 
@@ -158,21 +159,6 @@ def test_rows_of_a_split_are_asked_for_in_an_order_of_their_own() -> None:
     assert torch.equal(ask(model, torch.arange(5, 9), lambda: split).cond["source"], asked.cond["source"][5:9])
 
 
-def test_a_run_that_needs_other_conditions_than_classes_is_not_drawn_alone(
-    tmp_path: Path, make_trainer: Callable[..., L.Trainer]
-) -> None:
-    from condgen.checkpoints import DrawnImages
-    from condgen.conditions import AttributesEncoder
-    from condgen.models import CGAN
-
-    data = Shapes(n_train=32, n_validation=32, n_test=32, image_size=16, conditions=["attributes"], batch_size=16)
-    trainer = make_trainer(max_steps=1)
-    trainer.fit(CGAN(data.image_shape, data.cond_spec, encoder=AttributesEncoder), data)
-    trainer.save_checkpoint(tmp_path / "x.ckpt")
-    with pytest.raises(ValueError, match="is asked for attributes, which its data has: score it by condgen test"):
-        DrawnImages(tmp_path / "x.ckpt", 4)
-
-
 def test_grids_show_conditions_beside_samples(tmp_path: Path, make_trainer: Callable[..., L.Trainer]) -> None:
     from condgen.callbacks import SampleGrid
     from condgen.conditions import Compose, MaskEncoder, TextEncoder
@@ -187,3 +173,13 @@ def test_grids_show_conditions_beside_samples(tmp_path: Path, make_trainer: Call
     assert len(lines) == 4
     width, height = Image.open(picture).size
     assert width / height == pytest.approx(5 / 4, rel=0.02)  # mask, real image and three samples by four rows
+
+
+def test_shares_of_facts_have_wilson_intervals() -> None:
+    images = Shapes(conditions=["text"]).drawn["test"].take(torch.arange(50))
+    metric = ShapesFacts()
+    metric.update(images.pixels, images.cond, None)
+    assert metric.compute()["shape"] == 1.0
+    low, high = metric.intervals()["shape"]
+    due = binomtest(50, 50).proportion_ci(method="wilson")
+    assert (float(low), float(high)) == pytest.approx((due.low, due.high), abs=1e-4)

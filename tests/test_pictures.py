@@ -35,3 +35,13 @@ def test_png_files_hold_the_exact_pixels(tmp_path: Path, channels: int) -> None:
         pixels = torch.tensor(list(file.tobytes()), dtype=torch.uint8)
     assert torch.equal(pixels.view(5, 7, channels).permute(2, 0, 1), image)
     assert [p.name for p in path.parent.iterdir()] == ["picture.png"]
+
+
+def test_what_cannot_be_written_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"file/x.png cannot be written: "):
+        save_png(torch.zeros(1, 4, 4, dtype=torch.uint8), tmp_path / "file" / "x.png")
+    (tmp_path / "x.png").mkdir()
+    with pytest.raises(OSError, match=r"x.png cannot be written: Is a directory"):
+        save_png(torch.zeros(1, 4, 4, dtype=torch.uint8), tmp_path / "x.png")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "x.png"}

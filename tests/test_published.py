@@ -22,7 +22,7 @@ from torchvision import datasets
 
 from condgen.cli import main
 from condgen.data import CIFAR10, CIFAR100, MNIST, FashionMNIST, cifar
-from condgen.data.published import PublishedImages, fetch_archive
+from condgen.data.published import PublishedImages, fetch_archive, of_other_classes
 
 ALL = [MNIST, FashionMNIST, CIFAR10, CIFAR100]
 SIZES = {MNIST: (50, 10, 20), FashionMNIST: (50, 10, 20), CIFAR10: (40, 10, 20), CIFAR100: (200, 100, 100)}
@@ -297,3 +297,31 @@ def test_mnist_is_padded_and_split() -> None:
     assert test.cond["label"][:5].tolist() == [7, 2, 1, 0, 4]
     counts = torch.bincount(train.cond["label"]) + torch.bincount(validation.cond["label"])
     assert counts.tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+
+
+def test_styles_are_of_the_image_in_training_and_of_another_class_elsewhere(shelf: Shelf, tmp_path: Path) -> None:
+    data, plain = shelf.data(tmp_path, style=True), shelf.data(tmp_path)
+    data.prepare_data()
+    assert data.cond_spec["style"] == {"channels": data.image_shape[0]}
+    train = data.images("train").all()
+    assert torch.equal(train.cond["style"], train.pixels)
+    for split in ("validation", "test"):
+        rows = data.images(split).all()
+        shown = rows.cond["style"][:, 0, 16, 16].long()  # the label, as these images are made
+        assert (shown != rows.cond["label"]).all()
+        assert len(shown.unique()) > len(shelf.kind.names) / 3
+        assert torch.equal(shown, rows.cond["label"][of_other_classes(rows.cond["label"])])
+        assert data.fingerprint(split) != plain.fingerprint(split)
+    assert "style" not in plain.images("train").all().cond
+
+
+def test_any_image_of_another_class_may_be_drawn() -> None:
+    label = torch.tensor([0] * 40 + [2] * 20 + [1] * 5)[torch.randperm(65, generator=torch.Generator().manual_seed(0))]
+    found = label[of_other_classes(label)]
+    assert (found != label).all()
+    shares = found[label == 1].bincount(minlength=3) / 5
+    assert shares[1] == 0
+    many = label.repeat(100)
+    found = many[of_other_classes(many)]
+    assert float((found[many == 0] == 2).float().mean()) == pytest.approx(20 / 25, abs=0.03)
+    assert float((found[many == 2] == 0).float().mean()) == pytest.approx(40 / 45, abs=0.03)

@@ -14,19 +14,22 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import small_cgan
 from PIL import Image
 from report_runs import PROTOCOL, Page, log, make_run
 
+from condgen.callbacks import EvaluateSamples
 from condgen.checkpoints import load_model
 from condgen.data import Digits, ImageSet
+from condgen.metrics import DigitsExtractor, Extractor, ModuleExtractor
 from condgen.pictures import grid
 from condgen.pixels import to_uint8
 from condgen.report import read_runs
 from condgen.report.charts import Axis, nice_step
 from condgen.report.classes import confusion
 from condgen.report.history import against_time, read_history
-from condgen.report.samples import nearest_rows
+from condgen.report.neighbours import nearest_features, nearest_rows
 
 # ---------------------------------------------------------------------- the page
 
@@ -190,7 +193,7 @@ def test_other_weights_than_the_scored_ones_are_noticed(
     trained_run(tmp_path, "b", make_trainer, digits, data_class="condgen.data.Nowhere")
     page = report("a", "b")
     assert "the checkpoint is not the one that was scored" in page.text
-    assert "b: left out, because its training images cannot be read: uses the class condgen.data.Nowhere" in page.text
+    assert "b: left out, because its training images cannot be read: no class condgen.data.Nowhere" in page.text
 
 
 def test_data_that_are_not_here_are_never_downloaded(
@@ -201,6 +204,93 @@ def test_data_that_are_not_here_are_never_downloaded(
     make_run(tmp_path, "b")
     assert "a: left out, because its training images cannot be read" in report("a", "b").text
     assert not (tmp_path / "nowhere").exists()
+
+
+# ---------------------------------------------------------------------- neighbours
+
+
+def scored_run(
+    root: Path, name: str, make_trainer: Callable[..., L.Trainer], digits: Digits, extractor: Extractor, card: Any
+) -> Path:
+    """A run that was scored by an extractor, which the config of the evaluation names."""
+    about = {"name": extractor.name, "sha256": extractor.sha256}
+    run = trained_run(root, name, make_trainer, digits, weights_sha256=None, extractor=about)
+    config = run.with_name(f"{run.name}-test") / "config.yaml"
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"evaluation": {"extractor": card}}))
+    return run
+
+
+def test_neighbours_are_by_the_features_that_the_run_was_scored_on(
+    report: Callable[..., Page], tmp_path: Path, make_trainer: Callable[..., L.Trainer], digits: Digits
+) -> None:
+    pool = {"class_path": "torch.nn.AdaptiveMaxPool2d", "init_args": {"output_size": [1, 1]}}
+    settings = {"name": "pooled", "image_shape": [1, 8, 8]}
+    pooled = ModuleExtractor(torch.nn.AdaptiveMaxPool2d((1, 1)), "pooled", (1, 8, 8))
+    module = {"class_path": "condgen.metrics.ModuleExtractor", "init_args": settings | {"module": pool}}
+    extractors = {"a": (DigitsExtractor(), None), "b": (pooled, module)}
+    runs = [scored_run(tmp_path, name, make_trainer, digits, *pair) for name, pair in extractors.items()]
+    page = report("a", "b", "--force")
+    for words in ("By features of digits.", "By features of pooled.", "by the features that the run was scored on"):
+        assert words in page.text
+    train, pictures = digits.images("train"), page.all("img")[2:]
+    for run, (extractor, _), attrs in zip(runs, extractors.values(), pictures, strict=True):
+        images = to_uint8(load_model(run).sample({"label": torch.arange(10)}, seeds=torch.zeros(10, dtype=torch.int64)))
+        table = torch.cdist(extractor(images).double(), extractor(train.pixels).double())
+        place = table.argmin(dim=1)
+        assert np.array_equal(decoded(attrs), grid(torch.cat([images, train.pixels[place]]), 10)[0].numpy())
+        assert not torch.equal(place, nearest_rows(images, train)[1])
+
+
+def test_features_of_training_images_are_those_that_the_test_kept(
+    make_trainer: Callable[..., L.Trainer], digits: Digits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CONDGEN_CACHE", str(tmp_path))
+    images = digits.images("test").take(torch.arange(5)).pixels
+    made = nearest_features(images, digits, DigitsExtractor())
+    monkeypatch.setenv("CONDGEN_CACHE", str(tmp_path / "other"))
+    callback = EvaluateSamples(DigitsExtractor(), n_samples=20, floor=False)
+    make_trainer(callbacks=[callback]).test(small_cgan(digits), digits, verbose=False)
+    monkeypatch.setattr(ImageSet, "blocks", None)  # no training image is read again
+    distance, place = nearest_features(images, digits, DigitsExtractor())
+    assert torch.equal(place, made[1])
+    assert torch.equal(distance, made[0])
+    assert float(distance.min()) > 0
+
+
+@pytest.mark.parametrize(
+    ("about", "card", "reason"),
+    [
+        ({"name": "digits", "sha256": "d" * 64}, None, "the extractor digits that scored it is not the one of condgen"),
+        ({"name": "mine", "sha256": "d" * 64}, None, "its extractor mine is named by no config"),
+        ({"name": "mine", "sha256": "d" * 64}, {"class_path": "os.system"}, "os.system is Python's own"),
+        ({"name": "inception", "sha256": "d" * 64}, None, "weights-inception"),
+        (None, None, "no extractor scored it"),
+    ],
+)
+def test_pixels_are_compared_where_the_features_cannot_be_had_and_why_is_said(
+    about: Any,
+    card: Any,
+    reason: str,
+    report: Callable[..., Page],
+    tmp_path: Path,
+    make_trainer: Callable[..., L.Trainer],
+    digits: Digits,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    if about is not None and about["name"] == "inception":
+        pytest.importorskip("torch_fidelity", reason="needs the extra 'eval'")
+    run = scored_run(tmp_path, "a", make_trainer, digits, DigitsExtractor(), card)
+    file = run.with_name(f"{run.name}-test") / "metrics.json"
+    content = json.loads(file.read_text())
+    content["protocol"]["extractor"] = about
+    file.write_text(json.dumps(content))
+    make_run(tmp_path, "b", extractor=about)
+    page = report("a", "b")
+    found = re.search(r"By (pixels, since .*?)\. run by", page.text)
+    assert found
+    assert reason in found[1]
+    assert not (tmp_path / "hub").exists()
 
 
 def test_nearest_rows_are_those_of_the_whole_table() -> None:

@@ -38,13 +38,13 @@ def test_steps_do_not_search_for_a_driver_that_is_not_there(
 
 def test_a_run_has_no_callback_and_no_profiler_without_a_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    trainer: Any = build("fit", [*CONFIG, "-c", "model/cgan.yaml"]).trainer
+    trainer: Any = build("fit", [*CONFIG, "-c", "model/cgan.yaml"], ()).trainer
     useless = (WritePredictions, ExportRecogniser, CompileNets)
     assert not [callback for callback in trainer.callbacks if isinstance(callback, useless)]
     assert isinstance(trainer.profiler, NoProfiler)
     with trainer.profiler.profile("a"), trainer.profiler.profile("b"):
         pass
-    asked = build("fit", [*CONFIG, "-c", "model/classifier.yaml", "--trainer.profiler", "simple"]).trainer
+    asked = build("fit", [*CONFIG, "-c", "model/classifier.yaml", "--trainer.profiler", "simple"], ()).trainer
     assert any(isinstance(callback, ExportRecogniser) for callback in asked.callbacks)
     assert type(asked.profiler).__name__ == "SimpleProfiler"
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from image_files import check_resume, picture
 
+from condgen.conditions.tokenisers import Words, make_tokeniser
 from condgen.data import BatchLoader, DamagedImagesError, RandomSplit, TarShards
 from condgen.data.archive_stores import TarStore
 from condgen.data.base import Split
@@ -70,7 +71,7 @@ def test_samples_carry_what_is_beside_them(cache_gib: float, tmp_path: Path) -> 
     assert data.cond_spec == {
         "label": {"names": ["0", "1", "2"]},
         "attributes": {"names": ["age", "smiling"], "low": [0.0, 0.0], "high": [19.0, 1.0]},
-        "text": {"max_length": 9},
+        "text": {"max_length": 9, "words": ["réd"], "max_words": 2},
     }
     assert [levels(data, split) for split in SPLITS] == [[*range(30)], [*range(30, 36)], [*range(36, 39)]]
     for split in SPLITS:
@@ -86,7 +87,8 @@ def test_json_files_hold_labels_and_several_captions_of_an_image(tmp_path: Path)
     root = write_shards(tmp_path / "set", {"a": 30})
     names = ["red", "green", "blue"]
     data = TarShards(root, 8, "json.class", names, caption="json.captions", max_length=8)
-    assert data.cond_spec == {"label": {"names": names}, "text": {"max_length": 8}}
+    words = sorted(["red", *map(str, range(30))])  # each number stands in both captions of its image
+    assert data.cond_spec == {"label": {"names": names}, "text": {"max_length": 8, "words": words, "max_words": 2}}
     assert sum(len(data.images(split)) for split in SPLITS) == 60
     seen: list[set[int]] = []
     for split in SPLITS:
@@ -101,10 +103,22 @@ def test_json_files_hold_labels_and_several_captions_of_an_image(tmp_path: Path)
 
 def test_what_is_fixed_needs_no_files() -> None:
     assert TarShards("nowhere", 8, class_names=2).cond_spec == {"label": {"names": ["0", "1"]}}
-    assert TarShards("nowhere", 8, None, caption="txt").cond_spec == {"text": {"max_length": 128}}
     assert TarShards("nowhere", 8, None).cond_spec == {}
     with pytest.raises(FileNotFoundError, match=r"no file or folder .*nowhere; set data\.root"):
         _ = TarShards("nowhere", 8).cond_spec
+    with pytest.raises(FileNotFoundError, match=r"no file or folder .*nowhere; set data\.root"):
+        _ = TarShards("nowhere", 8, None, caption="txt").cond_spec
+
+
+def test_words_of_captions_are_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_shards(tmp_path / "set", {"train-000": 6})
+    spec = TarShards(root, 8, caption="txt").cond_spec
+    monkeypatch.setattr("condgen.data.tar_shards.vocabulary", None)
+    assert TarShards(root, 8, caption="txt").cond_spec == spec
+    monkeypatch.undo()
+    write_shards(tmp_path / "set", {"train-001": 1})
+    assert TarShards(root, 8, caption="json.captions").cond_spec["text"]["words"] != spec["text"]["words"]
+    assert isinstance(make_tokeniser(spec["text"], None), Words)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from condgen.callbacks.export_recogniser import ExportRecogniser
 from condgen.callbacks.predictions import WritePredictions
 from condgen.callbacks.progress import RunProgress
 from condgen.callbacks.run_folder import run_folder
+from condgen.callbacks.run_log import RunLog
 from condgen.callbacks.sample_grid import SampleGrid
 from condgen.callbacks.training_time import TrainingTime
 
@@ -19,6 +20,7 @@ __all__ = [
     "EvaluateLikelihood",
     "EvaluateSamples",
     "ExportRecogniser",
+    "RunLog",
     "RunProgress",
     "SampleGrid",
     "TrainingTime",

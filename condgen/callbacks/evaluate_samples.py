@@ -12,11 +12,12 @@ from rich.console import Console
 from condgen.callbacks.judges import FeatureJudge, Judge, ObedienceJudge
 from condgen.callbacks.real_images import data_of
 from condgen.callbacks.run_folder import run_folder
-from condgen.callbacks.samples import Samples, classes_in_turn, draw_samples
+from condgen.callbacks.samples import Samples, draw_samples
 from condgen.callbacks.score_report import add_to_report, score_table, shared_protocol
 from condgen.callbacks.training_time import TrainingTime
 from condgen.metrics import Evaluation, Evaluator, Extractor, Obedience, score_rows
 from condgen.models import GenerativeModel
+from condgen.models.asking import classes_in_turn
 
 EvaluationSplit = Literal["validation", "test"]
 

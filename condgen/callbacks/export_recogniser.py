@@ -1,4 +1,4 @@
-"""A trained classifier as a feature extractor, a trained segmenter as a judge of masks."""
+"""A trained classifier as a feature extractor, a trained segmenter or tagger as a judge of masks or captions."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ HELD_OUT: tuple[Split, ...] = ("validation", "test")
 USES = {
     "classifier": "--evaluation.extractor condgen.metrics.ClassifierExtractor --evaluation.extractor.path {path} "
     "gives fd_{name}",
+    "tagger": "--evaluation.obedience '[{{class_path: condgen.metrics.CaptionMatch, init_args: {{weights: {path}}}}}]'",
     "segmenter": "--evaluation.obedience '[{{class_path: condgen.metrics.SegmentedMask, "
     "init_args: {{weights: {path}}}}}]'",
 }
@@ -26,7 +27,7 @@ CHUNK = 64
 
 
 class ExportRecogniser(L.Callback):
-    """Writes `classifier.safetensors` or `segmenter.safetensors` at the end of `fit`, for the metrics that judge by it.
+    """Writes `classifier.safetensors`, or that of another recogniser, at the end of `fit`, for metrics to judge by.
 
     Its card has the names of its classes, and its scores on the validation and the test split, measured with the very
     weights that are written. It is named by the data and its weights, as in `mnist_1a2b3c4d`, and so are the distances
@@ -40,11 +41,10 @@ class ExportRecogniser(L.Callback):
         model, data = pl_module, getattr(trainer, "datamodule", None)
         path, net = run_folder(trainer) / f"{model.what}.safetensors", exported(model.net)
         name = type(data).__name__
-        classes = model.cond_spec[model.key].get("names")
         card = {
             "name": f"{name.lower()}_{state_hash(net)[:8]}",
             "data": f"{name}, training split",
-            **({"classes": list(classes)} if classes else {}),
+            **model.card(),
             "images_seen": model.images_seen,
             **held_out_scores(model, net.to(model.device), data),
         }
@@ -82,5 +82,5 @@ def measured(model: Recogniser, net: RecognisingNet, images: Images) -> dict[str
     for rows in images.blocks():
         due = rows.cond[model.key].to(model.device)
         for pixels, classes in zip(rows.pixels.split(CHUNK), due.split(CHUNK), strict=True):
-            total += model.count(net(to_model_range(pixels.to(model.device))).argmax(dim=1), classes)
+            total = total + model.count(net(to_model_range(pixels.to(model.device))), classes)
     return model.scores(total)

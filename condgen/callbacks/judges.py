@@ -15,11 +15,12 @@ from condgen.callbacks.samples import Samples
 from condgen.data import ImageDataModule, ImageSet
 from condgen.data.base import Split
 from condgen.metrics import Evaluation, Evaluator, Obedience, Score, classification_accuracy_score
-from condgen.metrics.floors import FLOOR_DRAWS
-from condgen.seeding import generator, share
+from condgen.metrics.floors import FLOOR_DRAWS, Floor, floor_draws
+from condgen.metrics.obedience_scores import obedience_card, obedience_floors, obedience_scores
+from condgen.seeding import share
 from condgen.types import Condition
 
-Floors = dict[str, dict[str, float]]
+Floors = dict[str, Floor]
 
 
 class Judge(ABC):
@@ -119,44 +120,22 @@ class ObedienceJudge(Judge):
 
     def score(self, samples: Samples, split: Split, *, fitting: bool) -> Evaluation:
         """Measure each sample once for each metric."""
-        found = Evaluation({}, {}, [])
-        for metric in self.metrics:
-            values = self._measure(metric, samples.pixels, samples.cond, samples.target)
-            bounds = {} if fitting else metric.intervals()
-            for name, value in values.items():
-                ends = [float(end) for end in bounds.get(name, ())]
-                found.scores[name] = Score(float(value), metric.better[name], *ends)
-        return found
-
-    def _measure(self, metric: Obedience, pixels: Tensor, cond: Condition, target: Tensor | None) -> dict[str, Tensor]:
-        missing = next((key for key in metric.keys if key not in cond), None)
-        if missing is not None:
-            asked = ", ".join(cond) or "nothing"
-            raise ValueError(f"{type(metric).__name__} compares with {missing!r}; samples are asked for {asked}")
-        metric.reset()
-        metric.update(pixels, cond, target)
-        values: dict[str, Tensor] = metric.compute()
-        return values
+        asked = samples.pixels, samples.cond, samples.target
+        return Evaluation(obedience_scores(self.metrics, *asked, intervals=not fitting), {}, [])
 
     def floors(self, split: Split, n: int) -> Floors:
         """Measure real images of the split beside their own conditions, where that says something."""
         images = random_images(self.data, split, n, self.trainer)
-        out: Floors = {}
-        for metric in self.metrics:
-            if not metric.needs_target:
-                values = self._measure(metric, images.pixels, images.cond, None)
-                out |= {name: {"mean": float(value), "sd": 0.0, "draws": 1} for name, value in values.items()}
-        return out
+        pixels = images.pixels.to(self.trainer.strategy.root_device)
+        return obedience_floors(self.metrics, ImageSet(pixels, images.cond))
 
     def protocol(self, split: Split) -> dict[str, Any]:
         """The metrics' settings."""
-        settings = {key: value for metric in self.metrics for key, value in metric.settings.items()}
-        names = [type(metric).__name__ for metric in self.metrics]
-        return {"obedience": names, "quantisation": "uint8", **settings}
+        return obedience_card(self.metrics)
 
 
 def random_images(data: ImageDataModule, split: Split, n: int, trainer: L.Trainer) -> ImageSet:
     """Return this process's share of n random images of a split."""
     images = data.images(split)
-    chosen = torch.randperm(len(images), generator=generator("floor", 0))[:n]
+    (chosen,) = floor_draws(len(images), n, 1)
     return images.take(chosen[share(len(chosen), trainer.global_rank, trainer.world_size)])

@@ -69,8 +69,7 @@ class RealImages:
         """Return the features of all of a split, on the CPU; of a training split, of at most `MOST` random images."""
         if split not in self._whole:
             most = MOST if split == "train" else None
-            images, extractor = self.data.fingerprint(split), self.evaluator.extractor.sha256
-            key = self.cache.key(images=images, extractor=extractor, most=most)
+            key = self.cache.split_key(self.data.fingerprint(split), self.evaluator.extractor.sha256, most)
             kept = self.cache.load(key)
             self._whole[split] = kept if kept is not None and self._everywhere(kept) else self._make(split, most, key)
         return self._whole[split]

@@ -13,9 +13,10 @@ from torch.nn import functional as F
 
 from condgen.callbacks.real_images import data_of
 from condgen.callbacks.run_folder import run_folder
-from condgen.callbacks.samples import ask, classes_in_turn, draw
 from condgen.data.describe import words
+from condgen.interrupts import interrupts
 from condgen.models import GenerativeModel
+from condgen.models.asking import ask, classes_in_turn, draw
 from condgen.pictures import coloured, grid, save_png
 from condgen.pixels import PICTURES, to_uint8
 from condgen.types import Condition, CondSpec
@@ -41,6 +42,12 @@ class SampleGrid(L.Callback):
         self.every_n_images = every_n_images
         self.columns = columns
         self.max_rows = max_rows
+        self._owed = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draw the grid that was given up when the run was left."""
+        if self._owed and isinstance(pl_module, GenerativeModel):
+            self.draw(trainer, pl_module)
 
     def on_train_batch_end(
         self,
@@ -63,10 +70,16 @@ class SampleGrid(L.Callback):
             self.draw(trainer, pl_module)
 
     def draw(self, trainer: L.Trainer, model: GenerativeModel) -> None:
-        """Sample, write the file, and hand the picture to the loggers."""
+        """Sample, write the file, and hand the picture to the loggers; give up if the run is about to be left."""
         folder = run_folder(trainer)
         if not trainer.is_global_zero:
             return
+        if model.at_window_end:
+            self._owed = not interrupts.attempt(lambda: self._draw(trainer, model, folder))
+        else:
+            self._draw(trainer, model, folder)
+
+    def _draw(self, trainer: L.Trainer, model: GenerativeModel, folder: Path) -> None:
         picture = self._of_classes(model) if classes_in_turn(model) else self._of_rows(trainer, model, folder)
         path = save_png(picture, folder / "samples" / f"images-{model.images_seen:09d}.png")
         for logger in trainer.loggers:
@@ -93,6 +106,14 @@ class SampleGrid(L.Callback):
         left = [F.interpolate(colour(x).float(), size=size, mode="nearest").to(torch.uint8) for x in before]
         rows = torch.cat([torch.stack(left, 1), colour(samples).unflatten(0, (count, -1))], dim=1)
         return grid(rows.flatten(0, 1), rows.shape[1])
+
+    def state_dict(self) -> dict[str, bool]:
+        """Return whether a grid is still to be drawn."""
+        return {"owed": self._owed}
+
+    def load_state_dict(self, state_dict: dict[str, bool]) -> None:
+        """Go on from a state."""
+        self._owed = state_dict["owed"]
 
 
 def shown(cond: Condition, cond_spec: CondSpec) -> list[Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from condgen import __version__
 from condgen.models import GenerativeModel
 from condgen.models.weights_hash import weights_hash
 from condgen.seeding import run_seed
+from condgen.whole import whole_file
 
 
 def score_table(rows: dict[str, Any], title: str) -> Table:
@@ -48,7 +48,7 @@ def shared_protocol(trainer: L.Trainer, model: GenerativeModel, split: str) -> d
         "model": type(model).__name__,
         "ema": model.averaged,
         "sampler": model.sampler_card,
-        "checkpoint": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
+        "checkpoint": model.loaded_from if trainer.ckpt_path is None else str(trainer.ckpt_path),
         "weights_sha256": weights_hash(model),
         "run_seed": run_seed(),
         "images_seen": model.images_seen,
@@ -69,7 +69,6 @@ def add_to_report(folder: Path, result: dict[str, Any], shared: dict[str, Any]) 
             newer stays.
         shared: What the evaluation has in common; rows in the file that were made by another one are dropped.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "metrics.json"
     kept: dict[str, Any] = {}
     if path.is_file():
@@ -77,12 +76,8 @@ def add_to_report(folder: Path, result: dict[str, Any], shared: dict[str, Any]) 
         if all(before["protocol"].get(key) == value for key, value in shared.items()):
             kept = before
     merged = kept | {part: merge(kept.get(part), value) for part, value in result.items()}
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(json.dumps(merged, indent=2) + "\n")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(f"{json.dumps(merged, indent=2)}\n".encode())
     return path
 
 

@@ -1,6 +1,15 @@
-"""Reading checkpoints, and sampling from them."""
+"""Writing and reading checkpoints, and sampling from them."""
 
+from condgen.checkpoints.atomic import AtomicCheckpointIO
 from condgen.checkpoints.drawn_images import DrawnImages
-from condgen.checkpoints.load import CheckpointError, find_checkpoint, load_model, read_checkpoint
+from condgen.checkpoints.load import CheckpointError, find_checkpoint, load_model, read_checkpoint, restore
 
-__all__ = ["CheckpointError", "DrawnImages", "find_checkpoint", "load_model", "read_checkpoint"]
+__all__ = [
+    "AtomicCheckpointIO",
+    "CheckpointError",
+    "DrawnImages",
+    "find_checkpoint",
+    "load_model",
+    "read_checkpoint",
+    "restore",
+]

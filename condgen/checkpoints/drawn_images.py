@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from condgen.checkpoints.load import find_checkpoint, load_model, read_checkpoint
-from condgen.data import ImageSet, LoadedImages
+from condgen.data import Images, ImageSet, LoadedImages, SplitImages
+from condgen.models import GenerativeModel
+from condgen.models.asking import ask, classes_in_turn, draw
 from condgen.models.weights_hash import weights_hash
-from condgen.pixels import to_uint8
 from condgen.types import Shape
-
-CHUNK = 500
-"""Samples that are held as float32 at a time."""
 
 
 class DrawnImages(LoadedImages):
-    """Samples of a checkpoint, the classes in turn, sample i with seed `first_seed + i`, drawn when first asked for.
+    """Samples of a checkpoint, sample i with seed `first_seed + i`, drawn when first asked for.
+
+    Classes are asked for in turn; other conditions are those of a split's images, in a fixed random order.
 
     Args:
         path: A checkpoint file, or a run's folder for its last checkpoint.
         n: Number of samples.
         first_seed: Seed of the first.
+        conditions: Finds the split for a model that is asked for more than classes; not called for others.
         raw: Sample with the raw weights though there are averaged ones.
         device: Where they are drawn.
         trusted: Packages that the checkpoint's classes may come from, beside condgen's own.
 
     Raises:
         CheckpointError: If the checkpoint cannot be loaded.
-        ValueError: If it is asked for other conditions than classes.
+        ValueError: If it is asked for more than classes, and `conditions` is null.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class DrawnImages(LoadedImages):
         n: int = 5000,
         first_seed: int = 0,
         *,
+        conditions: Callable[[GenerativeModel], SplitImages] | None = None,
         raw: bool = False,
         device: str = "cpu",
         trusted: Sequence[str] = (),
@@ -52,12 +53,15 @@ class DrawnImages(LoadedImages):
         self.n = n
         self.first_seed = first_seed
         self.model = load_model(path, trusted=trusted)
-        others = [key for key in self.model.condition_keys if key != "label"]
-        if others:
-            raise ValueError(f"{path} is asked for {others[0]}, which its data has: score it by condgen test")
+        if not classes_in_turn(self.model):
+            if conditions is None:
+                others = ", ".join(key for key in self.model.condition_keys if key != "label")
+                raise ValueError(f"{path} is asked for {others}: give the split that has them as conditions")
+            self.asked_of = conditions(self.model)
         self.model.raw = raw
         self.model.to(device)
-        self.class_names = list(self.model.cond_spec["label"]["names"]) if self.labelled else None
+        spec = self.model.cond_spec if self.asked_of is None else self.asked_of.module.cond_spec
+        self.class_names = list(spec["label"]["names"]) if "label" in spec else None
         self.cost = {
             "parameters": sum(value.numel() for value in self.model.sampling_net.parameters()),
             **training_cost(read_checkpoint(path)),
@@ -69,27 +73,24 @@ class DrawnImages(LoadedImages):
             "checkpoint": str(find_checkpoint(path)),
             "weights_sha256": weights_hash(self.model),
             "images_seen": self.model.images_seen,
-            "classes": "uniform" if self.labelled else None,
+            "conditions": list(self.model.condition_keys),
+            "conditions_of": None if self.asked_of is None else conditions_card(self.asked_of),
+            "classes": "uniform" if self.class_names and self.asked_of is None else None,
             "seeds": [first_seed, first_seed + n - 1],
         }
-
-    @property
-    def labelled(self) -> bool:
-        """Whether the model samples by class."""
-        return "label" in self.model.cond_spec
 
     def load(self) -> ImageSet:
         """Draw all samples."""
         index, start = torch.arange(self.n), time.perf_counter()
-        pixels = torch.cat([self._draw(part) for part in index.split(CHUNK)])
+        asked = ask(self.model, index, self._stored)
+        pixels = draw(self.model, asked.cond, index + self.first_seed).cpu()
         self.cost["sampling_ms_per_image"] = 1000 * (time.perf_counter() - start) / self.n
-        return ImageSet(pixels, self._cond(index))
+        self.target = asked.target
+        return ImageSet(pixels, asked.cond)
 
-    def _draw(self, index: Tensor) -> Tensor:
-        return to_uint8(self.model.sample(self._cond(index), seeds=index + self.first_seed)).cpu()
-
-    def _cond(self, index: Tensor) -> dict[str, Tensor]:
-        return {"label": index % len(self.class_names)} if self.class_names else {}
+    def _stored(self) -> Images:
+        assert self.asked_of is not None
+        return self.asked_of.stored()
 
     @property
     def shape(self) -> Shape:
@@ -99,6 +100,11 @@ class DrawnImages(LoadedImages):
     def __len__(self) -> int:
         """Return the number of samples."""
         return self.n
+
+
+def conditions_card(split: SplitImages) -> dict[str, Any]:
+    """Say which split's conditions were asked for."""
+    return {**split.card, "fingerprint": split.fingerprint}
 
 
 def training_cost(checkpoint: Mapping[str, Any]) -> dict[str, float | None]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib import import_module
 
 from condgen import __version__
 
@@ -24,9 +25,12 @@ VERBS = {
         "walk between two:      condgen interpolate --ckpt RUN --label 3,7 --out walk.png",
     ),
     "info": ("condgen.cli.info", "what a checkpoint takes: condgen info RUN"),
+    "export": ("condgen.cli.export", "a model to share:      condgen export RUN FOLDER"),
     "data": ("condgen.cli.data", "look at images:        condgen data check FOLDER; condgen data show data/mnist.yaml"),
     "bench": ("condgen.cli.bench", "how fast it is here:   condgen bench train -c trainer/default.yaml -c RUN"),
     "compare": ("condgen.cli.compare", "compare scored runs:   condgen compare RUN RUN --out compare.html"),
+    "list": ("condgen.cli.list", "what there is:         condgen list [models|data|conditions|metrics|samplers|nets]"),
+    "init": ("condgen.cli.init", "your own images:       condgen init DIR, a starter experiment"),
 }
 
 
@@ -44,29 +48,38 @@ def main(argv: list[str] | None = None) -> int:
         from condgen.cli.errors import nearest
 
         return fail(f"no verb {verb!r}{nearest(verb, VERBS)}; the verbs are {', '.join(VERBS)}", 2)
-    return run(verb, rest)
+    return run(verb, rest, at_last=argv is None)
 
 
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], *, at_last: bool = False) -> int:
     """Import a verb's module and run it; what a user can mend becomes one line.
 
-    The working folder is searched for classes last, as `python -m` would search it first.
+    Args:
+        verb: The verb.
+        args: What follows it.
+        at_last: Whether the process ends with it.
     """
-    from importlib import import_module
-
     from condgen.cli.errors import RunError, UserError
+    from condgen.cli.trust import split_trusted, trusting
+    from condgen.interrupts import Interrupted, interrupts
 
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
     try:
-        code: int = import_module(VERBS[verb][0]).run(verb, args)
+        trusted, words = split_trusted(args)
+        with interrupts.handled(at_last=at_last), trusting(trusted):
+            code: int = import_module(VERBS[verb][0]).run(verb, words, trusted)
         return code
+    except Interrupted as error:
+        return fail(*error.told)
     except (UserError, RunError) as error:
         if os.environ.get("CONDGEN_TRACEBACK"):
             raise
         return fail(str(error), 2 if isinstance(error, UserError) else 1)
     except KeyboardInterrupt:
         return fail("interrupted", 130)
+    except Exception:  # processes that help this one may be asked to leave before it
+        if interrupts.received is None:
+            raise
+        return fail(*Interrupted(interrupts.received).told)
 
 
 def usage() -> str:
@@ -79,6 +92,8 @@ def usage() -> str:
             "Conditional image generation: train, score, compare and sample any model under any condition.",
             "",
             *lines,
+            "",
+            "With any verb: --trust my_model lets configs and checkpoints name what is in my_model.py, or a package.",
         ]
     )
 

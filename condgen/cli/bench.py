@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -24,7 +26,7 @@ condgen bench train --help"""
 NAMES = ("train", "sample", "data", "evaluate")
 
 
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """Measure one of them."""
     if not args or args[0] in ("-h", "--help"):
         print(USAGE)
@@ -40,12 +42,13 @@ def run(verb: str, args: list[str]) -> int:
 
     from condgen.bench import pin
     from condgen.cli.bench_measures import MEASURES
+    from condgen.cli.bench_works import steady
 
     if options.threads:
         pin(options.threads)
     with TemporaryDirectory() as runs:
         try:
-            measured = MEASURES[what](options, config, Path(runs))
+            measured = MEASURES[what](options, partial(steady, config, Path(runs), trusted))
         except (ValueError, OSError, FloatingPointError) as error:
             raise RunError(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
     show(measured, options.json)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from math import log2
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from condgen.bench import Timing, Work, gflop_per_image, in_turns, peak_memory, peaks, ratio, warm_up
 from condgen.bench.figures import Peaks, figures, peak_for, ratio_row
-from condgen.cli.bench_works import Scoring, device_of, loading, sampling, steady, training
+from condgen.cli.bench_works import Scoring, device_of, loading, sampling, training
 from condgen.cli.lightning import CLI, summary
 
 BUDGET = 40.0
@@ -22,6 +21,8 @@ LONGEST_CHUNK = 3.0
 SCORED = 1000
 """Images on each side of a score."""
 FULL = "32-true"
+Builder = Callable[..., CLI]
+"""Builds the run that is asked for, with further arguments."""
 
 
 class Measured(NamedTuple):
@@ -42,11 +43,11 @@ class Measured(NamedTuple):
     facts: dict[str, Any]
 
 
-def train(options: Namespace, config: list[str], runs: Path) -> Measured:
+def train(options: Namespace, build: Builder) -> Measured:
     """Time training steps in each precision, the first one twice."""
     asked = list(dict.fromkeys(options.precision.split(","))) if options.precision else [""]
     flags = [[f"--trainer.precision={name}"] if name else [] for name in asked]
-    again, *built = [steady([*config, *flag], runs) for flag in [flags[0], *flags]]
+    again, *built = [build(*flag) for flag in [flags[0], *flags]]
     limit = peaks(device_of(again))
     works = {name: training(cli) for name, cli in zip([*asked, "again"], [*built, again], strict=True)}
     timings, first = timed(works, options)
@@ -63,9 +64,9 @@ def train(options: Namespace, config: list[str], runs: Path) -> Measured:
     return Measured(summary(built[0]), rows, noise(timings, asked[0]), limit, facts)
 
 
-def sample(options: Namespace, config: list[str], runs: Path) -> Measured:
+def sample(options: Namespace, build: Builder) -> Measured:
     """Time sampling in chunks, twice."""
-    cli = steady(config, runs)
+    cli = build()
     limit = peaks(device_of(cli))
     model, work = sampling(cli)
     model.sample_chunk = fitting_chunk(model.sample_chunk, work.block(0.0).wall)
@@ -77,9 +78,9 @@ def sample(options: Namespace, config: list[str], runs: Path) -> Measured:
     return Measured(summary(cli), [row], noise(timings, "sampling"), limit, {"sampler": model.sampler_card})
 
 
-def data(options: Namespace, config: list[str], runs: Path) -> Measured:
+def data(options: Namespace, build: Builder) -> Measured:
     """Time training batches, twice."""
-    cli = steady(config, runs)
+    cli = build()
     work = loading(cli)
     timings, first = timed({"training batches": work, "again": work}, options)
     row = figures(timings["training batches"], one_core=one_core(cli))
@@ -88,9 +89,9 @@ def data(options: Namespace, config: list[str], runs: Path) -> Measured:
     return Measured(title, [row], noise(timings, "training batches"), {}, {})
 
 
-def evaluate(options: Namespace, config: list[str], runs: Path) -> Measured:
+def evaluate(options: Namespace, build: Builder) -> Measured:
     """Time features and each metric, features twice."""
-    cli = steady(config, runs)
+    cli = build()
     limit = peaks(device_of(cli))
     scoring = Scoring(cli, SCORED)
     features, scores = scoring.features(), scoring.scores()
@@ -105,7 +106,7 @@ def evaluate(options: Namespace, config: list[str], runs: Path) -> Measured:
     return Measured(title, rows, noise(timings, "features"), limit, {})
 
 
-MEASURES: dict[str, Callable[[Namespace, list[str], Path], Measured]] = {
+MEASURES: dict[str, Callable[[Namespace, Builder], Measured]] = {
     "train": train,
     "sample": sample,
     "data": data,

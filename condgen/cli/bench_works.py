@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any, cast
@@ -15,13 +15,15 @@ from torch import Tensor
 
 from condgen.bench import Foreign, Loop
 from condgen.callbacks import EvaluateSamples, RunProgress
-from condgen.callbacks.samples import ask, draw
 from condgen.cli.errors import UserError
 from condgen.cli.lightning import CLI, build
+from condgen.cli.quiet import quiet
+from condgen.cli.restricted import restricted
 from condgen.metrics import DistributionMetric, Evaluator
 from condgen.metrics.base import Features
 from condgen.metrics.evaluator import CHUNK
 from condgen.models import GenerativeModel
+from condgen.models.asking import ask, draw
 
 NEVER = str(10**12)
 STEADY = [
@@ -54,9 +56,18 @@ class Watched:
         return self._work.each(cast(Iterable[Any], self._loader))
 
 
-def steady(args: list[str], runs: Path) -> CLI:
-    """Build a training run that has no end."""
-    return build("fit", [*args, *STEADY, f"--runs={runs}"])
+def steady(args: Sequence[str], runs: Path, trusted: Sequence[str] = (), *more: str) -> CLI:
+    """Build a training run that has no end.
+
+    Args:
+        args: What `condgen fit` takes.
+        runs: Folder of its run.
+        trusted: Packages that the config may name.
+        more: Further arguments.
+    """
+    quiet()
+    with restricted(trusted):
+        return build("fit", [*args, *more, *STEADY, f"--runs={runs}"], trusted)
 
 
 def training(cli: CLI) -> Foreign:

@@ -43,11 +43,9 @@ def suited_to(model: L.LightningModule, callbacks: list[L.Callback]) -> list[L.C
 def check_monitor(model: L.LightningModule, callbacks: list[L.Callback]) -> None:
     """Refuse to rank checkpoints by a score that is never measured."""
     scores = [f"val/{name}" for name in score_names(model, callbacks)]
-    for callback in callbacks:
-        if isinstance(callback, Checkpoint) and scores and callback.monitor not in (None, *scores):
-            raise UserError(
-                f"checkpoint.monitor: no score {callback.monitor!r}{nearest(str(callback.monitor), scores)}"
-            )
+    for monitor in [callback.kept.monitor for callback in callbacks if isinstance(callback, Checkpoint)]:
+        if scores and monitor not in (None, *scores):
+            raise UserError(f"checkpoint.monitor: no score {monitor!r}{nearest(str(monitor), scores)}")
 
 
 def score_names(model: L.LightningModule, callbacks: list[L.Callback]) -> Iterator[str]:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from condgen.cli.errors import RunError, UserError, nearest
 from condgen.cli.parser import OneLineParser
+from condgen.whole import whole_file
+
+if TYPE_CHECKING:
+    from condgen.data import ImageDataModule
+    from condgen.metrics import Extractor
 
 MARK = "<!-- condgen compare -->"
 
@@ -21,13 +28,10 @@ def parser() -> OneLineParser:
     out.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder, runs/NAME for its latest, or metrics.json")
     out.add_argument("--out", default="compare.html", metavar="FILE.html", help="the page; the table is FILE.md")
     out.add_argument("--force", action="store_true", help="compare unlike protocols, and mark what differs")
-    out.add_argument(
-        "--trust", action="append", default=[], metavar="PACKAGE", help="package that runs may import from"
-    )
     return out
 
 
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """Read, check, draw and write."""
     options = parser().parse_args(args)
     page, table = outputs(options.out)
@@ -40,6 +44,7 @@ def run(verb: str, args: list[str]) -> int:
     from rich.console import Console
 
     from condgen.report import compare, first_difference, read_runs, to_html, to_markdown_file, unlike
+    from condgen.report.configured import Builders
     from condgen.report.tables import to_terminal
 
     try:
@@ -49,8 +54,9 @@ def run(verb: str, args: list[str]) -> int:
     differences = unlike([item.protocol for item in runs])
     if differences and not options.force:
         raise UserError(f"{first_difference(runs, differences)} (--force compares them anyway)")
+    build = Builders(partial(data_of, trusted=trusted), partial(extractor_of, trusted=trusted))
     try:
-        comparison = compare(runs, options.trust, say=lambda what: print(f"{what} ...", flush=True))
+        comparison = compare(runs, trusted, build, say=lambda what: print(f"{what} ...", flush=True))
     except (ValueError, OSError) as error:
         raise RunError(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
     write(page, to_html(comparison))
@@ -67,6 +73,34 @@ def run(verb: str, args: list[str]) -> int:
     return 0
 
 
+def data_of(card: dict[str, Any], trusted: Sequence[str]) -> ImageDataModule:
+    """Build the data module that a run's config names.
+
+    Raises:
+        ValueError: If it cannot be built.
+    """
+    from condgen.cli.data_config import built
+
+    try:
+        return built([card], [], trusted)
+    except UserError as error:
+        raise ValueError(str(error)) from error
+
+
+def extractor_of(card: dict[str, Any], origin: str, trusted: Sequence[str]) -> Extractor:
+    """Build an extractor that a run's config names.
+
+    Raises:
+        ValueError: If it cannot be built.
+    """
+    from condgen.cli.extractor_config import built
+
+    try:
+        return built(card, origin, trusted)
+    except UserError as error:
+        raise ValueError(str(error)) from error
+
+
 def outputs(out: str) -> tuple[Path, Path]:
     """Return where the page and the table go; a Markdown file of another kind is never replaced."""
     page = Path(out)
@@ -80,12 +114,8 @@ def outputs(out: str) -> tuple[Path, Path]:
 
 def write(path: Path, text: str) -> None:
     """Write a file whole or not at all, making its folder if needed."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        with whole_file(path) as file:
+            file.write(text.encode())
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise UserError(str(error)) from error

@@ -12,7 +12,7 @@ from condgen.cli.parser import OneLineParser
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections import Counter
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from condgen.data.survey import Survey
 
@@ -25,7 +25,7 @@ usage: condgen data check PATH          what a folder, zip, tar or table of imag
 condgen data check --help, condgen data show --help"""
 
 
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """Run one of the two."""
     if not args or args[0] in ("-h", "--help"):
         print(USAGE)
@@ -33,13 +33,13 @@ def run(verb: str, args: list[str]) -> int:
     verbs = {"check": check, "show": show}
     if args[0] not in verbs:
         raise UserError(f"data: no verb {args[0]!r}{nearest(args[0], verbs)}; give check or show")
-    return verbs[args[0]](args[1:])
+    return verbs[args[0]](args[1:], trusted)
 
 
 # ---------------------------------------------------------------------- check
 
 
-def check(args: list[str]) -> int:
+def check(args: list[str], trusted: Sequence[str]) -> int:
     """Say what files are there; return 1 if something is wrong with them."""
     parser = OneLineParser(
         prog="condgen data check",
@@ -138,7 +138,7 @@ def histogram(classes: Counter[str], most: int = 50) -> Iterable[str]:
 # ---------------------------------------------------------------------- show
 
 
-def show(args: list[str]) -> int:
+def show(args: list[str], trusted: Sequence[str]) -> int:
     """Write a sheet of images with their conditions."""
     words, overrides = split_overrides(args)
     parser = OneLineParser(
@@ -166,7 +166,7 @@ def show(args: list[str]) -> int:
     from condgen.report.contact_sheet import contact_sheet
     from condgen.seeding import generator
 
-    data = data_module(options.config, overrides)
+    data = data_module(options.config, overrides, trusted)
     try:
         data.prepare_data()
         images = data.images(options.split)

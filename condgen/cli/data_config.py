@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 import condgen.data  # noqa: F401 - so that classes can be named without their module
@@ -12,27 +13,43 @@ from condgen.cli.errors import UserError
 from condgen.cli.explain import explain
 from condgen.cli.files import find_config
 from condgen.cli.includes import with_includes
+from condgen.cli.restricted import check_config, restricted
 from condgen.data import ImageDataModule
+from condgen.yaml_file import read_yaml
 
 
-def data_module(name: str, overrides: list[str]) -> ImageDataModule:
+def data_module(name: str, overrides: list[str], trusted: Sequence[str] = ()) -> ImageDataModule:
     """Build what stands under `data` in a config and all that it includes.
 
     Args:
         name: The config's path, or its name among the shipped ones.
         overrides: Options such as `--data.root` and their values.
+        trusted: Packages that the config may name, beside `condgen.trust.CONFIG_PACKAGES`.
 
     Raises:
         UserError: If there is no data, or it is wrong.
     """
+    parts = [read_yaml(path).get("data") for path in with_includes(find_config(name))]
+    parts = [part for part in parts if part is not None]
+    if not parts:
+        raise UserError(f"config {name} has no data; give one such as data/mnist.yaml")
+    return built(parts, overrides, trusted)
+
+
+def built(parts: Sequence[Any], overrides: list[str], trusted: Sequence[str]) -> ImageDataModule:
+    """Build a data module from class paths and arguments, of which later ones win.
+
+    Raises:
+        UserError: If something is wrong with them.
+    """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(ImageDataModule, "data", required=True)
-    parts = [yaml.safe_load(path.read_text()).get("data") for path in with_includes(find_config(name))]
-    args = [f"--data={json.dumps(part)}" for part in parts if part is not None]
-    if not args:
-        raise UserError(f"config {name} has no data; give one such as data/mnist.yaml")
     try:
-        module = parser.instantiate(parser.parse_args([*args, *overrides])).data
+        args = [f"--data={json.dumps(part, default=str)}" for part in parts]
+        with restricted(trusted):
+            config = parser.parse_args([*args, *overrides])
+            check_config(config, trusted)
+            module = parser.instantiate(config).data
     except (ArgumentError, ValueError, TypeError, OSError) as error:
         raise UserError(explain(error, (flag.removeprefix("--") for flag in parser._option_string_actions))) from error
     assert isinstance(module, ImageDataModule)

@@ -6,8 +6,10 @@ import inspect
 import re
 from collections.abc import Iterable
 from importlib import import_module
+from importlib.util import find_spec
 
 from condgen.cli.errors import nearest
+from condgen.trust import refusal
 
 PUBLIC = ("conditions", "data", "metrics", "models", "nets", "objectives", "processes")
 
@@ -22,6 +24,7 @@ def explain(error: BaseException, options: Iterable[str]) -> str:
     text = str(error)
     key = ".".join(re.findall(r'Parser key "([^"]+)"', text))
     for pattern, describe in (
+        (r"Importing '([^']+)' is not allowed", refused),
         (r"unrecognized arguments: --([^\s=]+)", lambda name: unknown_option(name, options)),
         (r"does not accept option '([^']+)'", lambda name: unknown_option(name, options)),
         (r"arguments? (?:are )?required: (.+)", lambda names: missing_option(names, key)),
@@ -39,6 +42,8 @@ def explain(error: BaseException, options: Iterable[str]) -> str:
 def unknown_option(name: str, options: Iterable[str]) -> str:
     """Explain a key that no part of the verb has."""
     known = list(options)
+    if name == "trust":
+        return "trust is not for configs to give: say --trust PACKAGE on the command line"
     group = name.partition(".")[0]
     if group not in {option.partition(".")[0] for option in known}:
         name, known = group, [option for option in known if "." not in option]
@@ -87,6 +92,14 @@ def unknown_module(name: str) -> str:
     return f"no module {name!r}{nearest(name, [f'condgen.{part}' for part in PUBLIC])}"
 
 
+def refused(path: str) -> str:
+    """Explain a name that a config may not use; it may be mistyped."""
+    module = ".".join(path.split(".")[:2])
+    if path.startswith("condgen.") and find_spec(module) is None:
+        return unknown_module(module)
+    return refusal(path)
+
+
 def unknown_class(name: str, key: str) -> str:
     """Explain a class name without a module that matches no class."""
     names = [item for part in PUBLIC for item in public_names(f"condgen.{part}")]
@@ -108,7 +121,7 @@ def wrong_value(text: str, key: str) -> str:
     given = re.findall(r"Got value: ([^\n.]+)|Given value: (\S[^\n]*?)(?:\. Got value|\n|$)", text)
     if not (expected or choices) or not key or not given:
         return ""
-    value = next(part for part in given[0] if part)
+    value = shortened(next(part for part in given[0] if part))
     if value.startswith(("Namespace", "NestedArg", "{")):
         return ""
     if choices:
@@ -118,9 +131,14 @@ def wrong_value(text: str, key: str) -> str:
     return f"{key} must be {kinds}, got {value!r}"
 
 
+def shortened(text: str, most: int = 120) -> str:
+    """Cut a text that no one would read to its end."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def first_reason(text: str) -> str:
     """Return a constructor's own message, without the parser's frame around it."""
     reasons = re.search(r"Errors:\s+- (.*?)(?:\n\s+- Expected a <class 'NoneType'>|\Z)", text, re.DOTALL)
     reason = reasons[1] if reasons else text
     reason = re.sub(r"^Type .*? expects a function or a callable class: ", "", reason, flags=re.DOTALL)
-    return re.sub(r"\. Got value: Namespace.*", "", reason, flags=re.DOTALL)
+    return shortened(re.sub(r"\. Got value: Namespace.*", "", reason, flags=re.DOTALL), 600)

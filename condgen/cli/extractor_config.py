@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
-from jsonargparse._common import parsing_settings
+from jsonargparse import ArgumentError, ArgumentParser
 
 from condgen.cli.errors import UserError, nearest
 from condgen.cli.explain import explain
+from condgen.cli.restricted import check_config, restricted
 from condgen.metrics import ClassifierExtractor, DigitsExtractor, Extractor, InceptionExtractor, MNISTExtractor
-from condgen.models.plain import OWN_PACKAGES
+from condgen.yaml_file import YAMLError, read_yaml
 
 NAMED: dict[str, Callable[[], Extractor]] = {
     "digits": DigitsExtractor,
     "mnist": MNISTExtractor,
     "inception": InceptionExtractor,
 }
-PACKAGES = (*OWN_PACKAGES, "torchvision.models")
-"""Where the classes of an extractor's config may come from without further permission."""
 KEYS = {"class_path", "init_args"}
 
 
@@ -34,7 +30,7 @@ def find_extractor(name: str, trusted: Sequence[str]) -> Extractor:
     Args:
         name: One of `NAMED`, a classifier's `.safetensors`, Inception's `.pth`, or a YAML file with `class_path` and
             `init_args` of any extractor.
-        trusted: Packages beside condgen's own that a YAML file may import from.
+        trusted: Packages that a YAML file may name, beside `condgen.trust.CONFIG_PACKAGES`.
 
     Raises:
         UserError: If there is no such extractor, or its config is wrong.
@@ -42,7 +38,7 @@ def find_extractor(name: str, trusted: Sequence[str]) -> Extractor:
     """
     suffix = Path(name).suffix
     if suffix in (".yaml", ".yml"):
-        return configured(Path(name), trusted)
+        return built(read(Path(name)), name, trusted)
     if suffix == ".safetensors":
         return ClassifierExtractor(name)
     if suffix in (".pth", ".pt"):
@@ -54,24 +50,27 @@ def find_extractor(name: str, trusted: Sequence[str]) -> Extractor:
     return NAMED[name]()
 
 
-def configured(path: Path, trusted: Sequence[str]) -> Extractor:
-    """Build the extractor of a config; its classes come from `PACKAGES` and trusted ones alone."""
+def built(card: dict[str, Any], origin: object, trusted: Sequence[str]) -> Extractor:
+    """Build an extractor.
+
+    Args:
+        card: Its `class_path` and `init_args`.
+        origin: The file that it is from, as errors name it.
+        trusted: Packages that it may name, beside `condgen.trust.CONFIG_PACKAGES`.
+
+    Raises:
+        UserError: If it cannot be built.
+    """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Extractor, "extractor", required=True)
-    packages = (*PACKAGES, *trusted)
     try:
-        with imports_from(packages):
-            content = json.dumps(read(path))
-            made = parser.instantiate(parser.parse_args([f"--extractor={content}"])).extractor
+        with restricted(trusted):
+            config = parser.parse_args([f"--extractor={json.dumps(card, default=str)}"])
+            check_config(config, trusted)
+            made = parser.instantiate(config).extractor
     except (ArgumentError, ImportError, ValueError, TypeError, AttributeError, OSError) as error:
-        denied = re.search(r"Importing '([^']+)' is not allowed", str(error))
-        if denied:
-            package = denied[1].partition(".")[0]
-            raise UserError(
-                f"{path} uses {denied[1]}, which is outside {', '.join(packages)}; if you trust it: --trust {package}"
-            ) from error
         reason = re.sub(r": give --\S+ VALUE$", " among its init_args", explain(error, ()))
-        raise UserError(f"{path}: {reason}") from error
+        raise UserError(f"{origin}: {reason}") from error
     assert isinstance(made, Extractor)
     return made
 
@@ -81,23 +80,12 @@ def read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"no extractor config {path}")
     try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"extractor config {path} is not YAML: {' '.join(str(error).split())}") from error
+        content = read_yaml(path)
+    except YAMLError as error:
+        raise UserError(f"extractor config {error}") from error
     if not isinstance(content, dict) or "class_path" not in content:
         raise UserError(f"extractor config {path} must have the keys class_path and init_args")
     unknown = next((str(key) for key in content if key not in KEYS), None)
     if unknown is not None:
         raise UserError(f"extractor config {path} takes no {unknown!r}{nearest(unknown, KEYS)}")
     return content
-
-
-@contextmanager
-def imports_from(packages: Sequence[str]) -> Iterator[None]:
-    """Let the parser import from these packages alone; its settings, which are those of the process, are put back."""
-    before = dict(parsing_settings)
-    try:
-        set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=list(packages))
-        yield
-    finally:
-        parsing_settings.update(before)

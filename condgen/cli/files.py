@@ -8,6 +8,7 @@ from pathlib import Path
 
 from condgen.cli.errors import UserError, nearest
 
+RUN_FOLDER = "CONDGEN_RUN_FOLDER"
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -37,7 +38,7 @@ def find_config(name: str, beside: Path | None = None) -> Path:
 
 def new_run_folder(root: str, name: str, suffix: str = "") -> Path:
     """Make `root/name/<stamp><suffix>`, never one that exists."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
+    stamp = time.strftime("%Y%m%d-%H%M%S") + job()
     for again in ("", *(f"-{i}" for i in range(2, 100))):
         folder = Path(root) / name / f"{stamp}{suffix}{again}"
         try:
@@ -50,6 +51,21 @@ def new_run_folder(root: str, name: str, suffix: str = "") -> Path:
     raise UserError(f"cannot make a new run folder in {Path(root) / name}")
 
 
+def job() -> str:
+    """Return what marks the folders of a SLURM job, which keeps its number when it is queued again; else nothing."""
+    number, name = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_JOB_NAME")
+    return f"-job{number}" if number and "SLURM_NTASKS" in os.environ and name not in ("bash", "interactive") else ""
+
+
 def is_first_process() -> bool:
     """Tell whether this process is rank 0, or the only one, from the launcher's variables."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+
+
+def shared_run_folder(root: str, name: str, suffix: str) -> Path:
+    """Make the run's folder in the first process; the processes that it starts use the same."""
+    if not is_first_process():
+        return Path(os.environ.get(RUN_FOLDER, root))
+    folder = new_run_folder(root, name, suffix)
+    os.environ[RUN_FOLDER] = str(folder)
+    return folder

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from condgen.cli.errors import UserError
 from condgen.cli.files import find_config
+from condgen.yaml_file import YAMLError, read_yaml
 
 
 def expand_includes(args: list[str]) -> list[str]:
@@ -16,6 +15,8 @@ def expand_includes(args: list[str]) -> list[str]:
     rest = iter(args)
     for arg in rest:
         flag, equals, value = arg.partition("=")
+        if flag in ("--include", "--include+"):
+            raise UserError("include is for configs; on the command line give -c FILE, once for each")
         if flag not in ("-c", "--config"):
             out.append(arg)
             continue
@@ -32,9 +33,9 @@ def with_includes(path: Path, inside: tuple[Path, ...] = ()) -> list[Path]:
     if path in inside:
         raise UserError(f"config {path} includes itself")
     try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"config {path} is not YAML: {' '.join(str(error).split())}") from error
+        content = read_yaml(path)
+    except YAMLError as error:
+        raise UserError(f"config {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"config {path} must be a mapping with keys such as model, data and trainer")
     names = content.get("include") or []

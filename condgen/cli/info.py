@@ -15,19 +15,18 @@ if TYPE_CHECKING:
 SHOWN = 12
 
 
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """Load and describe."""
     parser = OneLineParser(
         prog="condgen info", description="Say what a checkpoint is, and which conditions it takes.", allow_abbrev=False
     )
     parser.add_argument("ckpt", metavar="RUN_OR_FILE", help="a run's folder, or a checkpoint file")
-    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="package that it may import")
     options = parser.parse_args(args)
 
     from condgen.checkpoints import CheckpointError, find_checkpoint, load_model
 
     try:
-        model = load_model(options.ckpt, trusted=options.trust)
+        model = load_model(options.ckpt, trusted=trusted)
     except CheckpointError as error:
         raise UserError(str(error)) from error
     print(f"checkpoint   {find_checkpoint(options.ckpt)}")

@@ -12,6 +12,8 @@ from condgen.cli.parser import OneLineParser
 from condgen.cli.sample import parse_seeds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
 FRAME_MS = 120
@@ -33,7 +35,7 @@ def parser() -> OneLineParser:
     return out
 
 
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """Generate and write."""
     options, rest = parser().parse_known_args(args)
     seeds, out = parse_seeds(options.seeds, None), Path(options.out)
@@ -42,7 +44,7 @@ def run(verb: str, args: list[str]) -> int:
     if out.suffix.lower() != ".png":
         raise UserError(f"--out takes a .png file, got {out}")
 
-    model = loaded(options, rest, parser())
+    model = loaded(options, rest, parser(), trusted)
 
     import torch
 
@@ -60,10 +62,8 @@ def run(verb: str, args: list[str]) -> int:
     try:
         images = interpolate(moved(model, options.device), cond, noise, options.frames)
         write(to_uint8(images).cpu(), out)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror or error}") from error
     print(f"{len(images)} images in {out}, {out.with_suffix('.gif')}")
     return 0
 
@@ -71,8 +71,10 @@ def run(verb: str, args: list[str]) -> int:
 def write(images: Tensor, out: Path) -> None:
     """Write uint8 images (N, C, H, W) side by side, and one after the other, there and back."""
     from condgen.pictures import enlarge, grid, save_png, to_pil
+    from condgen.whole import whole_file
 
     save_png(grid(images, len(images)), out)
     frames = [to_pil(image).convert("RGB") for image in enlarge(images)]
     frames += frames[-2:0:-1]
-    frames[0].save(out.with_suffix(".gif"), save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
+    with whole_file(out.with_suffix(".gif"), sync=False) as file:
+        frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
 from jsonargparse import ArgumentError, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import condgen.conditions
 import condgen.data
@@ -30,29 +27,41 @@ from condgen.callbacks import (
     EvaluateLikelihood,
     EvaluateSamples,
     ExportRecogniser,
+    RunLog,
     RunProgress,
     SampleGrid,
     TrainingTime,
     WritePredictions,
 )
-from condgen.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
+from condgen.checkpoints import CheckpointError, find_checkpoint, read_checkpoint, restore
+from condgen.checkpoints.export import is_export
 from condgen.cli.callbacks import check_monitor, suited_to
-from condgen.cli.errors import RunError, UserError
+from condgen.cli.errors import UserError
 from condgen.cli.explain import explain
-from condgen.cli.files import is_first_process, new_run_folder
+from condgen.cli.failures import failures
+from condgen.cli.files import is_first_process, shared_run_folder
 from condgen.cli.includes import expand_includes
+from condgen.cli.lock import locked
 from condgen.cli.profiler import NoProfiler
-from condgen.cli.trainer_flags import check_trainer, strategy_for
+from condgen.cli.quiet import quiet
+from condgen.cli.restricted import check_config, restricted
+from condgen.cli.resume import add_resume, check_changes, check_processes, finished, requeued_folder, resumed_folder
+from condgen.cli.saved_config import SaveConfig
+from condgen.cli.secrets import refuse_secrets
+from condgen.cli.trainer_flags import check_trainer, strategy_for, with_atomic_saves
 from condgen.data import ImageDataModule
 
 LINKED = ("image_shape", "cond_spec")
-RUN_FOLDER = "CONDGEN_RUN_FOLDER"
 
 
 class CLI(LightningCLI):
     """Adds to LightningCLI: a new folder per run, condgen's callbacks, and checks before anything is built."""
 
     run_folder: Path
+    resumed: Path | None = None
+    more_given = False
+    trusted: Sequence[str] = ()
+    exported: dict[str, Any] | None = None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name, condgen's callbacks, and the links from data to model."""
@@ -68,11 +77,18 @@ class CLI(LightningCLI):
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
         parser.set_defaults({"seed_everything": 0})
+        if "fit" in self.subcommands():
+            add_resume(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse without looking at the process's own command line."""
         try:
             self.config = parser.parse_args(cast(list[str], args))
+            check_config(self.config, self.trusted)
+            refuse_secrets(self.config[self.config.subcommand])
+            if self.resumed is not None and self.more_given:
+                saved = parser.parse_args(["fit", "--config", str(self.resumed / "config.yaml")])
+                check_changes(self.resumed, saved.fit, self.config.fit)
         except ArgumentError as error:
             raise UserError(explain(error, self._options())) from error
 
@@ -87,14 +103,29 @@ class CLI(LightningCLI):
         if config.weights_only is False:
             raise UserError("weights_only cannot be false: a checkpoint is data, never code")
         config.weights_only = True
-        if not config.ckpt_path:
-            if verb == "fit":
-                return
+        if verb == "fit":
+            self._choose_start(config)
+        elif config.ckpt_path:
+            config.ckpt_path = str(find_checkpoint(config.ckpt_path))
+            content = read_checkpoint(config.ckpt_path)
+            self.exported = content if is_export(content) else None
+        else:
             raise UserError(f"{verb} needs a checkpoint: give --ckpt_path RUN_OR_FILE")
-        config.ckpt_path = str(find_checkpoint(config.ckpt_path))
-        done, last = read_checkpoint(config.ckpt_path).get("global_step", 0), config.trainer.max_steps
-        if verb == "fit" and 0 <= last <= done:
-            raise UserError(f"{config.ckpt_path} is at step {done} of {last}; raise --trainer.max_steps to go on")
+
+    def _choose_start(self, config: Namespace) -> None:
+        """Let a run go on in its folder, or begin in a new one, from a checkpoint or from nothing."""
+        self.resumed = self.resumed or requeued_folder(config.runs)
+        if self.resumed is not None and config.ckpt_path:
+            raise UserError("give --resume RUN to go on in its folder, or --ckpt_path RUN to begin a new one, not both")
+        beginning = config.ckpt_path or self.resumed
+        if beginning is not None:
+            config.ckpt_path = str(find_checkpoint(beginning))
+            self.beginning = read_checkpoint(config.ckpt_path)
+            if is_export(self.beginning):
+                raise UserError(f"{config.ckpt_path} holds what sampling needs alone; train on from a run's checkpoint")
+            what = finished(self.beginning, config.trainer)
+            if what:
+                raise UserError(f"{config.ckpt_path} {what}")
 
     def before_instantiate_classes(self) -> None:
         """Refuse what would be ignored or fail late."""
@@ -111,21 +142,25 @@ class CLI(LightningCLI):
         check_trainer(self.model, config.trainer)
         name = config.name or f"{type(self.model).__name__}-{type(self.datamodule).__name__}".lower()
         suffix = "" if self.subcommand == "fit" else f"-{self.subcommand}"
-        self.run_folder = shared_run_folder(config.runs, name, suffix)
+        self.run_folder = self.resumed or shared_run_folder(config.runs, name, suffix)
         given = config.trainer.get("logger")
         others = given if isinstance(given, list) else [given] if given not in (None, True, False) else []
         kwargs["default_root_dir"] = str(self.run_folder)
-        kwargs["logger"] = [CSVLogger(self.run_folder, name="", version=""), *others]
+        kwargs["plugins"] = with_atomic_saves(config.trainer.get("plugins"))
+        kwargs["logger"] = [RunLog(self.run_folder), *others]
         if config.trainer.profiler is None:
             kwargs["profiler"] = NoProfiler()
         if config.trainer.strategy == "auto" and not self.model.automatic_optimization:
             kwargs["strategy"] = strategy_for(config.trainer)
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer = super().instantiate_trainer(**kwargs)
         except Exception:
-            if is_first_process():
+            if is_first_process() and self.resumed is None:
                 self.run_folder.rmdir()
             raise
+        if self.resumed is not None and not config.allow_changes:
+            check_processes(self.beginning, self.resumed, trainer.world_size)
+        return trainer
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[L.Callback]) -> L.Trainer:
         callbacks = suited_to(self.model, callbacks)
@@ -140,42 +175,23 @@ class CLI(LightningCLI):
         return trainer
 
 
-class SaveConfig(SaveConfigCallback):
-    """Writes `config.yaml` without the checkpoint that the run began from, which stands in a comment on top."""
-
-    def __init__(self, parser: LightningArgumentParser, config: Namespace, **kwargs: Any) -> None:
-        config = config.clone()
-        if config.get("ckpt_path"):
-            parser.dump_header = [*(parser.dump_header or []), f"checkpoint: {config.ckpt_path}"]
-            config.ckpt_path = None
-        super().__init__(parser, config, **kwargs)
-
-
-def shared_run_folder(root: str, name: str, suffix: str) -> Path:
-    """Make the run's folder in the first process; the processes that it starts use the same."""
-    if not is_first_process():
-        return Path(os.environ.get(RUN_FOLDER, root))
-    folder = new_run_folder(root, name, suffix)
-    os.environ[RUN_FOLDER] = str(folder)
-    return folder
-
-
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """Run one of Lightning's verbs."""
-    start(verb, args)
+    start(verb, args, trusted)
     return 0
 
 
-def start(verb: str, args: list[str]) -> CLI:
+def start(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
     """Parse, build and run; return the CLI with its model, data and trainer."""
-    cli = build(verb, args)
-    execute(cli, verb)
+    quiet()
+    with restricted(trusted):
+        cli = build(verb, args, trusted)
+        execute(cli, verb)
     return cli
 
 
-def build(verb: str, args: list[str]) -> CLI:
+def build(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
     """Parse, and build the model, the data and the trainer."""
-    quiet()
 
     class Verb(CLI):
         @staticmethod
@@ -185,7 +201,11 @@ def build(verb: str, args: list[str]) -> CLI:
         def _run_subcommand(self, subcommand: str) -> None:
             """Wait: `execute` runs it, apart from what may fail while building."""
 
+    Verb.trusted = trusted
     strict = {"exit_on_error": False}
+    if verb == "fit" and (folder := resumed_folder(args)) is not None:
+        Verb.resumed, Verb.more_given = folder, len(args) > 2
+        args = ["--config", str(folder / "config.yaml"), *args]
     try:
         return Verb(
             L.LightningModule,
@@ -210,26 +230,13 @@ def execute(cli: CLI, verb: str) -> None:
         print(summary(cli), flush=True)
     if verb in ("validate", "test"):
         cli.config[verb]["verbose"] = False
-    with failures(cli):
+    with locked(cli.run_folder) if is_first_process() else nullcontext(), failures(cli):
+        if cli.exported is not None:
+            cli.model.loaded_from, cli.config_init[verb].ckpt_path = cli.config_init[verb].ckpt_path, None
+            restore(cli.model, cli.exported)
         LightningCLI._run_subcommand(cli, verb)
     if cli.trainer.is_global_zero:
         print(f"run folder   {cli.run_folder}")
-
-
-@contextmanager
-def failures(cli: CLI) -> Iterator[None]:
-    """Turn failures of the work that a user can mend into one line."""
-    try:
-        yield
-    except (ValueError, OSError, FloatingPointError, MisconfigurationException) as error:
-        raise RunError(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
-    except SystemExit as error:  # Lightning's answer to Ctrl-C
-        print(f"run folder   {cli.run_folder}")
-        raise KeyboardInterrupt if cli.trainer.interrupted else error from error
-    except RuntimeError as error:
-        if "Error(s) in loading state_dict" in str(error):
-            raise UserError(f"the checkpoint does not fit the model: {str(error).splitlines()[1].strip()}") from error
-        raise
 
 
 def summary(cli: CLI) -> str:
@@ -241,16 +248,3 @@ def summary(cli: CLI) -> str:
         f"{'x'.join(map(str, cli.datamodule.image_shape))}, {cli.trainer.world_size} x {device}, "
         f"precision {cli.trainer.precision}, seed {os.environ.get('PL_GLOBAL_SEED')}"
     )
-
-
-def quiet() -> None:
-    """Keep Lightning's hints and warnings of its own internals off the screen."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*Couldn't infer the batch indices.*")  # batches carry their own
-    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the scores are those of all processes
-    warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")  # the averaged net
-    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")  # batches count, not epochs
-    warnings.filterwarnings("ignore", message=".*ModelCheckpoint with manual optimization.*")  # steps are whole here
-    warnings.filterwarnings("ignore", message=".*The dirpath has changed.*")  # each run has a folder of its own

@@ -8,6 +8,7 @@ from condgen.cli.errors import UserError
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Sequence
 
     from torch import nn
 
@@ -22,27 +23,24 @@ def add_model(parser: ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 or mps; images differ by rounding")
     parser.add_argument("--raw", action="store_true", help="use the raw weights, not the averaged ones")
     parser.add_argument("--sampler", metavar="CLASS", help="sampler in place of the checkpoint's, such as DPMSolver")
-    parser.add_argument(
-        "--trust", action="append", default=[], metavar="PACKAGE", help="package a checkpoint may import"
-    )
 
 
-def loaded(options: Namespace, rest: list[str], parser: ArgumentParser) -> GenerativeModel:
+def loaded(options: Namespace, rest: list[str], parser: ArgumentParser, trusted: Sequence[str]) -> GenerativeModel:
     """Load the model on the CPU; what is left of the command line are its sampler's settings.
 
     Raises:
         UserError: If there is none, or it has no such sampler.
     """
-    from condgen.checkpoints import CheckpointError, load_model
+    from condgen.checkpoints import load_model
     from condgen.cli.samplers import choose_sampler
 
     settings = parse_settings(rest)
     try:
-        model = load_model(options.ckpt, trusted=options.trust)
-    except CheckpointError as error:
+        model = load_model(options.ckpt, trusted=trusted)
+        model.raw = options.raw
+    except ValueError as error:
         raise UserError(str(error)) from error
     choose_sampler(model, options.sampler, settings, parser._option_string_actions)
-    model.raw = options.raw
     return model
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from condgen.cli.errors import UserError, nearest
+from condgen.cli.trust import FLAG, HELP
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Raises an error in place of printing the usage text."""
+    """Raises an error in place of printing the usage text; its help says what every verb takes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_argument_group("trust").add_argument(FLAG, default=(), metavar="PACKAGE", help=HELP)
 
     def error(self, message: str) -> NoReturn:
         """Raise it."""

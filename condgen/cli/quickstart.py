@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from shutil import which
 from typing import Any, cast
 
@@ -12,17 +13,18 @@ from condgen.cli.files import shipped
 MIN_ACCURACY = 0.9
 
 
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """Fit and test; further arguments are those of `condgen fit`, such as `--seed_everything 1`.
 
     Raises:
         RunError: If the label accuracy on the test split is below 0.9.
     """
     from condgen.callbacks import EvaluateSamples
-    from condgen.cli.lightning import failures, start
+    from condgen.cli.failures import failures
+    from condgen.cli.lightning import start
 
     config = shipped("experiments") / "quickstart" / "quickstart.yaml"
-    cli = start("fit", ["--config", str(config), *args])
+    cli = start("fit", ["--config", str(config), *args], trusted)
     with failures(cli):
         cli.trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
     (evaluation,) = (c for c in cast(Any, cli.trainer).callbacks if isinstance(c, EvaluateSamples))

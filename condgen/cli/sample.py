@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from condgen.cli.asked import add_conditions, asked_for
@@ -29,10 +30,10 @@ def parser() -> OneLineParser:
     return out
 
 
-def run(verb: str, args: list[str]) -> int:
+def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """Sample and write."""
     options, rest = parser().parse_known_args(args)
-    seeds, model = parse_seeds(options.seeds, options.n), loaded(options, rest, parser())
+    seeds, model = parse_seeds(options.seeds, options.n), loaded(options, rest, parser(), trusted)
 
     import torch
 
@@ -56,7 +57,7 @@ def run(verb: str, args: list[str]) -> int:
                 prefix = f"{asked.names[i // len(seeds)]}-" if cond else ""
                 save_png(image, out / f"{prefix}seed={int(repeated[i])}.png")
     except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror or error}") from error
+        raise UserError(str(error)) from error
     print(f"{len(images)} images in {out}")
     return 0
 

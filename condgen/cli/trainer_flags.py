@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import lightning as L
 import torch
 from jsonargparse import Namespace
+from lightning.fabric.plugins import CheckpointIO
 
+from condgen.checkpoints import AtomicCheckpointIO
 from condgen.cli.errors import UserError
 from condgen.cli.files import is_first_process
 from condgen.models import AdversarialModel
@@ -53,3 +57,9 @@ def check_trainer(model: L.LightningModule, trainer: Namespace) -> None:
             raise UserError(
                 "trainer.accumulate_grad_batches does not work with two players; use model.accumulate_grad_batches"
             )
+
+
+def with_atomic_saves(plugins: Any) -> list[Any]:
+    """Add condgen's way of writing checkpoints to the trainer's plugins, unless there is one already."""
+    given = plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
+    return given if any(isinstance(plugin, CheckpointIO) for plugin in given) else [*given, AtomicCheckpointIO()]

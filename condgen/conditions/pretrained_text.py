@@ -37,7 +37,7 @@ class PretrainedText:
     def __init__(self, model: str, max_tokens: int) -> None:
         self.model = model
         self.max_tokens = max_tokens
-        config = load(lambda hub: hub.AutoConfig.from_pretrained(model), model)
+        config = load(lambda hub: hub.AutoConfig.from_pretrained(model, trust_remote_code=False), model)
         self.config = getattr(config, "text_config", None) or config
         self.width = int(self.config.hidden_size)
         version = getattr(config, "_commit_hash", None) or describe_folder(Path(model))
@@ -108,8 +108,9 @@ class PretrainedText:
     @cached_property
     def _pretrained(self) -> tuple[Any, Any]:
         """The tokeniser and the net, from weights that hold no code."""
-        tokeniser = load(lambda hub: hub.AutoTokenizer.from_pretrained(self.model), self.model)
-        settings = {"config": self.config, "use_safetensors": True}
+        plain = {"trust_remote_code": False}
+        tokeniser = load(lambda hub: hub.AutoTokenizer.from_pretrained(self.model, **plain), self.model)
+        settings = {"config": self.config, "use_safetensors": True, **plain}
         net = load(lambda hub: hub.AutoModelForTextEncoding.from_pretrained(self.model, **settings), self.model)
         return tokeniser, net.float().eval().requires_grad_(False)
 
@@ -120,21 +121,27 @@ def pretrained_text(model: str, max_tokens: int) -> PretrainedText:
     return PretrainedText(model, max_tokens)
 
 
-def load(make: Callable[[Any], Any], model: str) -> Any:
+def load(make: Callable[[Any], Any], model: str, user: str = "FrozenTextEncoder", what: str = "a text encoder") -> Any:
     """Load a part of a model by `transformers`.
 
+    Args:
+        make: Loads it, given the package.
+        model: What it is loaded from.
+        user: Who needs it, as errors name it.
+        what: What is looked for.
+
     Raises:
-        ValueError: If that is not installed, or cannot.
+        ValueError: If the package is not installed, or cannot.
     """
     try:
         import transformers
     except ImportError as error:
-        raise ValueError("FrozenTextEncoder needs transformers: pip install 'condgen[text]'") from error
+        raise ValueError(f"{user} needs transformers: pip install 'condgen[text]'") from error
     try:
         return make(transformers)
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise ValueError(f"model {model!r} cannot be loaded as a text encoder: {reason}") from error
+        raise ValueError(f"model {model!r} cannot be loaded as {what}: {reason}") from error
 
 
 def describe_folder(folder: Path) -> str:

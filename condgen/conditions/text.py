@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -67,5 +69,5 @@ class TextEncoder(ConditionEncoder):
 
 def sum_of_units(tokens: Tensor, mask: Tensor) -> Tensor:
     """Sum the tokens (N, L, D) where `mask` (N, L) is true, each scaled to a length of 1 if it is sqrt(D)."""
-    total: Tensor = (tokens * mask.to(tokens.dtype)[:, :, None]).sum(dim=1)
-    return total * tokens.shape[2] ** -0.5
+    total = (tokens * mask.to(tokens.dtype)[:, :, None]).sum(dim=1)
+    return total * cast(float, tokens.shape[2] ** -0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +17,8 @@ log = logging.getLogger("condgen")
 PADDING, START, NULL, UNKNOWN = range(4)
 """Numbers of tokens that are no text: what fills up, what begins a caption, a dropped caption, an unknown word."""
 FIRST = 4
+MOST_SAID = 20
+"""Warnings about words and captions, in a process."""
 MEMORY = 2**17
 """Captions whose tokens are kept."""
 
@@ -29,8 +32,11 @@ def to_captions(text: Tensor) -> list[bytes]:
 
 @lru_cache(4096)
 def say_once(line: str) -> None:
-    """Warn, however many encoders read the same caption."""
-    log.warning(line)
+    """Warn, however many encoders read the same caption; of a large set's rare words only the first are named."""
+    if say_once.cache_info().currsize < MOST_SAID:
+        log.warning(line)
+    elif say_once.cache_info().currsize == MOST_SAID:
+        log.warning("further unknown words and long captions are not named")
 
 
 class Words:
@@ -72,6 +78,25 @@ class Words:
         row[: len(numbers)] = numbers
         self._rows[caption] = row
         return row
+
+
+class WordBag:
+    """Caption -> which of some words it has, in any order and number.
+
+    Args:
+        words: The words, each only once, in lower case.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.places = {word: place for place, word in enumerate(words)}
+
+    def __call__(self, text: Tensor) -> Tensor:
+        """Turn UTF-8 bytes (N, B) uint8 into 0 or 1 for each word (N, K) float32, on the same device."""
+        held = torch.zeros(len(text), len(self.places))
+        for row, caption in zip(held, to_captions(text), strict=True):
+            words = split_words(caption.decode(errors="replace"))
+            row[[self.places[word] for word in words if word in self.places]] = 1.0
+        return held.to(text.device)
 
 
 class Bytes:

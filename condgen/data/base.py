@@ -78,8 +78,11 @@ class ImageDataModule(L.LightningDataModule):
         return hash_images(self.images(split).all())
 
     def train_dataloader(self) -> BatchLoader:
-        """Return shuffled training batches for this process."""
-        return self._loader("train", self.batch_size, shuffle=True)
+        """Return shuffled training batches for this process; in training, from the one on that the model is at."""
+        loader = self._loader("train", self.batch_size, shuffle=True)
+        if self.trainer is not None and self.trainer.training:
+            loader.batches = getattr(self.trainer.lightning_module, "batches_seen", 0)
+        return loader
 
     def val_dataloader(self) -> BatchLoader | NoImages:
         """Return the validation split for this process, each image once; one batch of none if the model reads none."""
@@ -92,6 +95,11 @@ class ImageDataModule(L.LightningDataModule):
     def predict_dataloader(self) -> BatchLoader:
         """Return the test split; prediction uses its conditions."""
         return self._loader("test", self.eval_batch_size, shuffle=False)
+
+    def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Refuse a raw batch whose conditions are not what `cond_spec` says, while a look at them costs no waiting."""
+        check_condition(batch["cond"], self.cond_spec, (), self.image_shape)
+        return batch
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Move a raw batch; on the CPU it is there already, and a walk through it would find nothing to do."""

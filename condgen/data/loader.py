@@ -22,8 +22,8 @@ class BatchLoader:
     last incomplete one is dropped, unless the set is smaller than one batch. Evaluation: a contiguous share of the
     places in order, each once, nothing padded or dropped; so what all ranks saw, gathered by rank, is in order.
 
-    Its state is the number of batches since the start: an epoch that was interrupted, or cut short by
-    `limit_train_batches`, goes on where it stopped.
+    Its state is the number of batches since the start: after an epoch that was interrupted, or cut short by
+    `limit_train_batches`, the next batch is the one that would have come.
 
     Args:
         images: The set.
@@ -63,12 +63,22 @@ class BatchLoader:
         return (len(self._share()) + self.batch_size - 1) // self.batch_size
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield the rest of the epoch that the position lies in, or all batches of an evaluation."""
-        epoch, start = divmod(self.batches, len(self)) if self.shuffle else (0, 0)
-        order = self.epoch_order(epoch)[start:]
-        taken = Taken(self.images.in_epoch(epoch) if self.shuffle else self.images)
+        """Yield an epoch's number of training batches from the position on, or all batches of an evaluation."""
+        if not self.shuffle:
+            yield from self._batches(self.images, self.epoch_order(0), 0)
+            return
+        left = len(self)
+        while left:
+            epoch, start = divmod(self.batches, len(self))
+            order = self.epoch_order(epoch)[start:][:left]
+            left -= len(order)
+            yield from self._batches(self.images.in_epoch(epoch), order, self.batches)
+
+    def _batches(self, images: Images, order: list[Tensor], first: int) -> Iterator[dict[str, Any]]:
+        """Read the places of each batch; `first` is the number of the first."""
+        taken = Taken(images)
         rows = in_workers(taken, order, self.workers) if self.workers else map(taken.__getitem__, order)
-        for batch, (index, row) in enumerate(zip(order, rows, strict=True), start=epoch * len(self) + start):
+        for batch, (index, row) in enumerate(zip(order, rows, strict=True), start=first):
             self.batches = batch + 1
             yield {"pixels": row.pixels, "cond": row.cond, "index": index, "batch": batch}
 

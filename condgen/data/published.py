@@ -16,6 +16,7 @@ from condgen.data.base import ImageDataModule, Split, stratified_parts
 from condgen.data.fingerprint import hash_files
 from condgen.data.images import ImageSet
 from condgen.download import download as download_file
+from condgen.seeding import generator
 from condgen.whole import is_filled
 
 
@@ -23,6 +24,10 @@ class PublishedImages(ImageDataModule):
     """A data set with classes and a published test split, in torchvision's layout of files.
 
     The training images are split into training and validation, stratified and fixed (seed 0).
+
+    A training image's `style` is the image itself, of which an encoder of few numbers keeps what the label leaves open.
+    For validation and test it is an image of another class, so that samples are asked for a class in the style of one
+    that shows none of it.
 
     Attributes:
         title: What the data set is called.
@@ -34,7 +39,8 @@ class PublishedImages(ImageDataModule):
         download: Download the files if they are not there.
         batch_size: Images per training step and process.
         eval_batch_size: Images per evaluation step and process.
-        augment: Changes training batches.
+        augment: Changes training batches, not the images that give the style.
+        style: Offer `style` beside `label`.
     """
 
     title: ClassVar[str]
@@ -48,11 +54,15 @@ class PublishedImages(ImageDataModule):
         batch_size: int = 64,
         eval_batch_size: int = 500,
         augment: Augmentation | None = None,
+        style: bool = False,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, augment)
         self.root = root
         self.download = download
+        self.style = style
         self.cond_spec = {"label": {"names": list(self.names)}}
+        if style:
+            self.cond_spec["style"] = {"channels": self.image_shape[0]}
         self._parts: dict[str, ImageSet] = {}
 
     @property
@@ -99,11 +109,16 @@ class PublishedImages(ImageDataModule):
             opened = self._open(train=split != "test")
             images = ImageSet(self.pixels(opened), {"label": torch.as_tensor(opened.targets).long()})
             self._parts |= published_parts(images, self.sizes, split, type(self).__name__)
-        return self._parts.pop(split)
+        images = self._parts.pop(split)
+        if not self.style:
+            return images
+        shown = images.pixels if split == "train" else images.pixels[of_other_classes(images.cond["label"])]
+        return ImageSet(images.pixels, images.cond | {"style": shown})
 
     def hash_split(self, split: Split) -> str:
         """Hash the published files."""
-        return hash_files(self.files(train=split != "test"), split, self.sizes)
+        conditions = ["style"] if self.style else []
+        return hash_files(self.files(train=split != "test"), split, self.sizes, *conditions)
 
     def _open(self, *, train: bool) -> Any:
         """Open the training or test images with torchvision.
@@ -135,6 +150,19 @@ def published_parts(images: ImageSet, sizes: tuple[int, ...], split: Split, name
         return {"test": images}
     train, validation = stratified_parts(images.cond["label"], due, seed=0)
     return {"train": images.take(train), "validation": images.take(validation)}
+
+
+def of_other_classes(label: Tensor) -> Tensor:
+    """Return for each of some images the place of a random one of another class, (N,) int64, always the same.
+
+    Args:
+        label: Classes, (N,) int64, at least two of them.
+    """
+    order, sizes = label.argsort(stable=True), label.bincount()
+    size, start = sizes[label], (sizes.cumsum(0) - sizes)[label]
+    others = len(label) - size
+    drawn = (torch.rand(len(label), generator=generator("style"), dtype=torch.float64) * others).long()
+    return order[drawn + torch.where(drawn < start, 0, size)]
 
 
 def fetch_archive(urls: Sequence[str], path: Path, md5: str) -> Path:

@@ -14,7 +14,7 @@ from condgen.data.base import ImageDataModule, Split
 from condgen.data.decode import DecodeError
 from condgen.data.fingerprint import hash_images
 from condgen.data.fit import Fit, FitError
-from condgen.data.images import ImageSet
+from condgen.data.images import Images, ImageSet
 from condgen.types import Shape
 
 SHOWN = 10
@@ -135,7 +135,16 @@ class DamagedImagesError(ValueError):
 
 
 class LoadedImages(ImageSource):
-    """Images of one shape that come into memory all at once, when their pixels are first asked for."""
+    """Images of one shape that come into memory all at once, when their pixels are first asked for.
+
+    Attributes:
+        asked_of: The split whose conditions samples were asked for; null where they were classes in turn, or nothing,
+            and for images that are no samples of a model.
+        target: The images that belong to these conditions, (N, C, H, W) uint8; there once the samples were drawn.
+    """
+
+    asked_of: SplitImages | None = None
+    target: Tensor | None = None
 
     @abstractmethod
     def load(self) -> ImageSet:
@@ -216,8 +225,12 @@ class SplitImages(LoadedImages):
 
     def load(self) -> ImageSet:
         """Read the split."""
+        return self.stored().all()
+
+    def stored(self) -> Images:
+        """Return the split, of which rows are read as they are asked for."""
         self.module.prepare_data()
-        return self.module.images(self.split).all()
+        return self.module.images(self.split)
 
     @cached_property
     def fingerprint(self) -> str:

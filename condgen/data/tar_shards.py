@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from condgen.cache_root import kept
 from condgen.data.augment import Augmentation
 from condgen.data.image_folder import named_rows
 from condgen.data.reading import Reading
@@ -19,6 +20,7 @@ from condgen.data.stored import Column, Listing, OnError, StoredDataModule
 from condgen.data.table_conditions import one_per_caption, read_attributes, read_each, to_bytes
 from condgen.data.table_rows import Table
 from condgen.types import Condition, CondSpec
+from condgen.words import vocabulary
 
 
 class TarShards(StoredDataModule):
@@ -86,7 +88,7 @@ class TarShards(StoredDataModule):
 
     @cached_property
     def cond_spec(self) -> CondSpec:  # type: ignore[override]
-        """What is beside the images; files are read for it only if `class_names` is null, or for attributes."""
+        """What is beside the images; read from files, but for `class_names` that are given."""
         spec: CondSpec = {}
         if self.label is not None:
             names = self.class_names or [str(number) for number in range(int(self.cond["label"].max()) + 1)]
@@ -96,8 +98,16 @@ class TarShards(StoredDataModule):
             low, high = values.amin(0).tolist(), values.amax(0).tolist()
             spec["attributes"] = {"names": list(self.attributes), "low": low, "high": high}
         if self.caption is not None:
-            spec["text"] = {"max_length": self.max_length}
+            words, longest = self._vocabulary(self.caption)
+            spec["text"] = {"max_length": self.max_length, "words": words, "max_words": longest}
         return spec
+
+    def _vocabulary(self, caption: str) -> tuple[list[str], int]:
+        """Return the words of all captions, counted once, and from the cache from then on."""
+        store = self.shards.store
+        identity = str(store.root.resolve()), store.stamp, caption
+        words, longest = kept("words", identity, lambda: vocabulary(self.rows.columns[caption]))
+        return words, longest
 
     @cached_property
     def shards(self) -> Shards:

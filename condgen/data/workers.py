@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from torch.utils.data import DataLoader
 
+from condgen.interrupts import ignore_in_worker
+
 
 class Keyed(Protocol):
     """Makes something of a key."""
@@ -31,7 +33,8 @@ def in_workers(source: Keyed, keys: Sequence[Any], workers: int, say: str | None
         workers: Number of processes; 0 for this one.
         say: What a progress bar calls the work; null for none.
     """
-    made = iter(DataLoader(source, sampler=keys, batch_size=None, num_workers=workers, collate_fn=unchanged))  # type: ignore[arg-type]
+    how: dict[str, Any] = {"sampler": keys, "batch_size": None, "collate_fn": unchanged, "num_workers": workers}
+    made = iter(DataLoader(source, worker_init_fn=ignore_in_worker, **how))  # type: ignore[arg-type]
     if say is None:
         yield from made
         return

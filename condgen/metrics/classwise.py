@@ -60,7 +60,7 @@ class ClasswiseMetric(FeatureStore):
 
 
 class IntraClassFrechetDistance(ClasswiseMetric):
-    """Mean over classes of the Fréchet distance between a class's samples and its real images."""
+    """Mean over classes of the Fréchet distance of a class's samples from its real images (Miyato & Koyama 2018)."""
 
     better = {"intra_fd": "lower"}  # noqa: RUF012
     on_extractor = frozenset({"intra_fd"})

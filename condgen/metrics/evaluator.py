@@ -12,6 +12,7 @@ from condgen.metrics.base import DistributionMetric, Features
 from condgen.metrics.classification import InceptionScore, LabelAccuracy
 from condgen.metrics.classwise import Diversity, IntraClassFrechetDistance, RareClassError
 from condgen.metrics.extractors import Extractor
+from condgen.metrics.floors import Floor
 from condgen.metrics.frechet import FrechetDistance
 from condgen.metrics.kernel import KernelDistance
 from condgen.metrics.label_classes import label_classes
@@ -31,7 +32,7 @@ class Score(NamedTuple):
     high: float | None = None
 
 
-def score_rows(scores: dict[str, Score], floors: dict[str, dict[str, float]]) -> dict[str, dict[str, Any]]:
+def score_rows(scores: dict[str, Score], floors: dict[str, Floor]) -> dict[str, dict[str, Any]]:
     """Make rows of scores, with their intervals and floors where there are some."""
     rows: dict[str, dict[str, Any]] = {}
     for name, score in scores.items():
@@ -47,6 +48,14 @@ class Evaluation(NamedTuple):
     scores: dict[str, Score]
     per_class: dict[str, list[Any]]
     warnings: list[str]
+
+
+class Part(NamedTuple):
+    """Some of the scores of an evaluation, what real images get in place of the samples, and what they depend on."""
+
+    found: Evaluation
+    floors: dict[str, Floor]
+    protocol: dict[str, Any]
 
 
 class Evaluator:

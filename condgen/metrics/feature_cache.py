@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from condgen.cache_root import cache_root
 from condgen.metrics.base import Features
+from condgen.whole import whole_file
 
 FORMAT = 1
 """Changes with what a file holds, so that files of another version are never read."""
@@ -43,6 +43,11 @@ class FeatureCache:
         """Hash plain values that say what a file's content is a function of, such as `images` and `extractor`."""
         text = json.dumps({"format": FORMAT, **content}, sort_keys=True)
         return sha256(text.encode()).hexdigest()
+
+    @classmethod
+    def split_key(cls, images: str, extractor: str, most: int | None = None) -> str:
+        """Return the key of the features of a data module's split, or of `most` random images of it, by both hashes."""
+        return cls.key(images=images, extractor=extractor, most=most)
 
     def load(self, key: str) -> Features | None:
         """Return the features kept under a key, on the CPU; None if there are none."""
@@ -79,18 +84,11 @@ class FeatureCache:
         return None
 
     def _save(self, path: Path, content: Callable[[], bytes]) -> None:
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
+            with whole_file(path) as file:
                 file.write(content())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
         except OSError as error:
-            warn(f"{path} cannot be written ({error.strerror}); the evaluation goes on without it")
-        finally:
-            remove(part)
+            warn(f"{error}; the evaluation goes on without it")
 
 
 def write_features(features: Features, key: str) -> bytes:

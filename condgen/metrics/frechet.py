@@ -26,7 +26,10 @@ class Gaussian(NamedTuple):
 
 
 class FrechetDistance(FeatureStore):
-    """|mu_r - mu_f|^2 + tr(S_r + S_f - 2 (S_r S_f)^(1/2)), in float64; finite whatever the rank."""
+    """Fréchet distance of two Gaussians (Heusel et al. 2017), in float64; its Inception form is FID.
+
+    |mu_r - mu_f|^2 + tr(S_r + S_f - 2 (S_r S_f)^(1/2)), finite whatever the rank.
+    """
 
     better = {"fd": "lower"}  # noqa: RUF012
     on_extractor = frozenset({"fd"})

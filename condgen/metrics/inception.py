@@ -75,13 +75,27 @@ def torch_fidelity_inception() -> Any:
     return feature_extractor_inceptionv3
 
 
+def weights_in_hub() -> Path:
+    """Return where torch's hub folder has the weights, if it has them.
+
+    Raises:
+        ValueError: If torch-fidelity is not installed.
+    """
+    return in_hub(str(torch_fidelity_inception().URL_INCEPTION_V3))
+
+
+def in_hub(url: str) -> Path:
+    """Return where torch's hub folder keeps what an address holds."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+
+
 def find_weights(url: str, sha256: str) -> Path:
     """Return the weights in torch's hub folder, downloaded if need be.
 
     Raises:
         ValueError: If they cannot be had, whatever the reason.
     """
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    path = in_hub(url)
     try:
         return check_weights(path, sha256) if path.exists() else download(url, path, sha256=sha256)
     except (OSError, ValueError) as error:

@@ -19,7 +19,9 @@ ROWS = 512
 
 
 class KernelDistance(FeatureStore):
-    """Mean over random subsets of the unbiased estimate of MMD^2, kernel (x'y / D + 1)^3; its Inception form is KID.
+    """Kernel distance MMD^2 (Bińkowski et al. 2018), a mean over random subsets; its Inception form is KID.
+
+    The kernel is (x'y / D + 1)^3, the estimate on a subset unbiased.
 
     Args:
         subsets: Number of subsets.

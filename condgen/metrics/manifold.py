@@ -17,7 +17,9 @@ PAIRS = 2**20
 
 
 class PRDC(FeatureStore):
-    """Fidelity and variety from balls around features that reach to the k-th neighbour.
+    """Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020).
+
+    All four come from balls around features that reach to the k-th neighbour.
 
     Random subsets of equal size are compared and the scores averaged, because all four depend on the number of images.
 

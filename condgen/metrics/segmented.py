@@ -2,49 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from condgen.checks import check_mask, check_shape
+from condgen.checks import check_mask
 from condgen.masks import common_and_joint, mean_iou, pixel_accuracy
-from condgen.metrics.obedience import Obedience, ratio
-from condgen.metrics.saved_net import read_net
+from condgen.metrics.by_net import ByNet
+from condgen.metrics.obedience import ratio
 from condgen.nets import SegmentationUNet
-from condgen.pixels import to_model_range
 from condgen.types import Condition
 
-CHUNK = 64
-"""Images that the segmenter sees at a time, at most."""
 
+class BySegmenter(ByNet[SegmentationUNet]):
+    """Looks at samples through a segmenter."""
 
-class BySegmenter(Obedience):
-    """Looks at samples through a segmenter, whose name and hash are in the protocol.
-
-    Args:
-        weights: The file, as `condgen fit -c model/segmenter.yaml` leaves it in its run.
-
-    Raises:
-        ValueError: If the file is missing or holds no segmenter.
-    """
-
-    def __init__(self, weights: str) -> None:
-        super().__init__()
-        saved = read_net(weights, SegmentationUNet, "segmenter")
-        self.net = saved.net
-        self.segmenter = saved.name_and_hash
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Name and hash of the segmenter."""
-        return {"segmenter": self.segmenter}
-
-    def shown(self, pixels: Tensor) -> list[Tensor]:
-        """Return uint8 images (N, C, H, W) as the net sees them, a chunk at a time, where it is."""
-        check_shape(pixels, self.net.shape)
-        return [to_model_range(part.to(self.device)) for part in pixels.split(CHUNK)]
+    kind = SegmentationUNet
+    what = "segmenter"
 
 
 class SegmentedMask(BySegmenter):

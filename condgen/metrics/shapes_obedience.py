@@ -9,6 +9,7 @@ from torch import Tensor
 
 from condgen.data.shapes import SHAPES, asked, measure, obeyed_names, obeyed_numbers
 from condgen.masks import common_and_joint, mean_iou
+from condgen.metrics.intervals import wilson_interval
 from condgen.metrics.obedience import Obedience, ratio
 from condgen.types import Condition
 
@@ -59,6 +60,14 @@ class ShapesFacts(Obedience):
         hits, cases = total.chunk(2, dim=1)
         found = dict(zip(self.names, ratio(hits, cases).T, strict=True))
         return {name: value for name, value in found.items() if not value.isnan().any()}
+
+    def intervals(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return the 95% interval of each share by Wilson's formula, which is right near 0 and 1 too."""
+        if self.seen is None:
+            raise RuntimeError("ShapesFacts.compute must be called first")
+        hits, cases = self.seen.sum(dim=0).cpu().chunk(2)
+        ends = dict(zip(self.names, zip(*wilson_interval(hits, cases), strict=True), strict=True))
+        return {name: ends[name] for name in self.names if cases[self.names.index(name)] > 0}
 
 
 class ShapesMask(Obedience):

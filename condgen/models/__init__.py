@@ -11,6 +11,7 @@ from condgen.models.recogniser import Recogniser
 from condgen.models.schedule import CosineDecay, LinearDecay, Schedule
 from condgen.models.segmenter import Segmenter
 from condgen.models.single import SingleLossModel
+from condgen.models.tagger import Tagger
 from condgen.models.vae import VAE
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "Schedule",
     "Segmenter",
     "SingleLossModel",
+    "Tagger",
 ]

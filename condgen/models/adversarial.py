@@ -18,7 +18,7 @@ from condgen.models.players import ConditionedNet, Discriminator, frozen
 from condgen.models.roles import refuse_shifts, require_judgement, require_output, require_width
 from condgen.models.schedule import Schedule
 from condgen.models.single import OptimizerFactory
-from condgen.models.stepping import count_batch, refuse_fused_clipping, window_ends
+from condgen.models.stepping import count_batch, refuse_cut_window, refuse_fused_clipping, window_ends
 from condgen.nets import Judgement, NetFactory
 from condgen.objectives import AdversarialLoss, DiffAugment, NonSaturating, Penalty, Wasserstein
 from condgen.seeding import generator, run_seed
@@ -155,9 +155,10 @@ class AdversarialModel(GenerativeModel):
             self.discriminator_optimizer(self.discriminator.parameters()),
         ]
 
-    def on_fit_start(self) -> None:
-        """Refuse to clip gradients that a fused optimizer has yet to unscale."""
+    def on_train_start(self) -> None:
+        """Refuse to clip gradients that a fused optimizer has yet to unscale, and to end within a window."""
         refuse_fused_clipping(self.trainer, self.gradient_clip_val, "gradient_clip_val")
+        refuse_cut_window(self.trainer, self.accumulate_grad_batches)
 
     def train_on(self, batch: Batch) -> None:
         """Take the discriminator's turn, and the generator's when it is due."""
@@ -241,9 +242,10 @@ class AdversarialModel(GenerativeModel):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip one player's gradient; a scaler's factor has been taken out by now."""
-        if self.gradient_clip_val is not None:
+        super().on_before_optimizer_step(optimizer)
+        if self.gradient_clip_val is not None and self.gradient_norm is not None:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, self.gradient_clip_val)
+            nn.utils.clip_grads_with_norm_(parameters, self.gradient_clip_val, self.gradient_norm)
 
     def progress(self) -> dict[str, int]:
         """Return the counters that a checkpoint keeps."""

@@ -31,7 +31,8 @@ class GenerativeModel(RecordedModule, ABC):
     A family defines `trained_net`, `prior_shape`, `generate` and `train_on`, and calls `complete` when its nets exist.
 
     Attributes:
-        raw: Sample with the raw weights though there are averaged ones.
+        loaded_from: The exported file that the weights are from, if they are from one.
+        raw_lost: Whether the trained weights are the averaged ones too, since no others were exported.
 
     Args:
         image_shape: (C, H, W), from the data module.
@@ -41,7 +42,9 @@ class GenerativeModel(RecordedModule, ABC):
     """
 
     ema: EMA | None
-    raw = False
+    loaded_from: str | None = None
+    raw_lost = False
+    _raw = False
     _sampler: Any = None
 
     def __init__(self, image_shape: Shape, cond_spec: CondSpec, sample_chunk: int) -> None:
@@ -67,6 +70,17 @@ class GenerativeModel(RecordedModule, ABC):
     def sampler(self, sampler: Any) -> None:
         self.check_sampler(sampler)
         self._sampler = sampler
+
+    @property
+    def raw(self) -> bool:
+        """Whether to sample with the raw weights though there are averaged ones."""
+        return self._raw
+
+    @raw.setter
+    def raw(self, raw: bool) -> None:
+        if raw and self.raw_lost:
+            raise ValueError("raw weights are not there: an exported model has the averaged ones alone")
+        self._raw = raw
 
     def check_sampler(self, sampler: object) -> None:
         """Refuse a sampler that this model cannot follow; a family with a choice overrides this.
@@ -139,12 +153,12 @@ class GenerativeModel(RecordedModule, ABC):
     @contextmanager
     def drafting(self) -> Iterator[None]:
         """Let `sample` use the raw weights and the sampler's draft: a cheap look at the model as it is trained."""
-        raw, sampler = self.raw, self._sampler
-        self.raw, self._sampler = True, None if sampler is None else sampler.draft()
+        raw, sampler = self._raw, self._sampler
+        self._raw, self._sampler = True, None if sampler is None else sampler.draft()
         try:
             yield
         finally:
-            self.raw, self._sampler = raw, sampler
+            self._raw, self._sampler = raw, sampler
 
     def _generate_padded(self, noise: Tensor, cond: Condition, start: int) -> Tensor:
         """Generate the chunk that begins at row `start`, repeating its last row up to the fixed size."""
@@ -195,6 +209,7 @@ class GenerativeModel(RecordedModule, ABC):
 
     def on_validation_start(self) -> None:
         """Let all processes sample with the first one's running statistics."""
+        super().on_validation_start()
         self._share_buffers()
 
     def on_test_start(self) -> None:
@@ -213,6 +228,7 @@ class GenerativeModel(RecordedModule, ABC):
         """Move the average towards the trained weights after a step of theirs, `images_seen` after the start."""
         if self.ema is not None:
             self.ema.update(self.trained_net, images_seen - self.images_at_ema_update, images_seen)
+            self.raw_lost = False
         self.images_at_ema_update = images_seen
 
     def progress(self) -> dict[str, int]:

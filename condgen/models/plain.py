@@ -6,13 +6,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
-from importlib import import_module
 from inspect import Parameter, signature
 from typing import Any
 
+from condgen.trust import CHECKPOINT_PACKAGES, import_class
+
 PLAIN = (str, int, float, bool, type(None))
-OWN_PACKAGES = ("condgen", "torch.nn", "torch.optim")
-"""Where the classes of a checkpoint may come from without further permission."""
 
 
 def to_plain(value: Any, name: str = "argument") -> Any:
@@ -45,36 +44,29 @@ def to_plain(value: Any, name: str = "argument") -> Any:
     )
 
 
-def from_plain(value: Any, packages: Sequence[str]) -> Any:
-    """Undo `to_plain`, importing classes from `packages` alone."""
+def from_plain(value: Any, trusted: Sequence[str]) -> Any:
+    """Undo `to_plain`.
+
+    Raises:
+        UntrustedError: If a class is neither of `CHECKPOINT_PACKAGES` nor of what is trusted; it is not imported.
+        ValueError: If what should be a dataclass is none, or a class does not take its arguments.
+    """
     if isinstance(value, list):
-        return [from_plain(item, packages) for item in value]
+        return [from_plain(item, trusted) for item in value]
     if not isinstance(value, dict):
         return value
     for key in ("class_path", "factory"):
         if value.keys() == {key, "init_args"}:
-            cls, init_args = import_class(value[key], packages), from_plain(value["init_args"], packages)
-            return cls(**init_args) if key == "class_path" else partial(cls, **init_args)
-    return {key: from_plain(item, packages) for key, item in value.items()}
-
-
-def import_class(path: object, packages: Sequence[str]) -> type:
-    """Import a class by its path.
-
-    Raises:
-        ValueError: If it lies outside `packages`, before anything is imported, or is no class.
-    """
-    if not isinstance(path, str) or not any(path.startswith(f"{package}.") for package in packages):
-        package = str(path).split(".", maxsplit=1)[0]
-        raise ValueError(
-            f"uses the class {path}, which is outside {', '.join(packages)}; if you trust it: --trust {package}, or "
-            f"load_model(..., trusted=[{package!r}])"
-        )
-    module, _, name = path.rpartition(".")
-    found = getattr(import_module(module), name, None)
-    if not isinstance(found, type):
-        raise ValueError(f"uses the class {path}, which does not exist")
-    return found
+            cls, init_args = import_class(value[key], CHECKPOINT_PACKAGES, trusted), value["init_args"]
+            if not isinstance(init_args, dict):
+                raise ValueError(f"the arguments of {value[key]} are no mapping")
+            init_args = {name: from_plain(item, trusted) for name, item in init_args.items()}
+            if key == "factory":
+                return partial(cls, **init_args)
+            if not is_dataclass(cls):
+                raise ValueError(f"{value[key]} is no dataclass, and only such are kept with their values")
+            return cls(**init_args)
+    return {key: from_plain(item, trusted) for key, item in value.items()}
 
 
 def constructor_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -54,12 +54,17 @@ class Recogniser(RecordedModule, ABC):
         """Return the loss of class logits."""
 
     @abstractmethod
-    def count(self, found: Tensor, due: Tensor) -> Tensor:
-        """Count what the scores are made of, (num_counts,) int64, in answers and the classes that are due."""
+    def count(self, logits: Tensor, due: Tensor) -> Tensor:
+        """Count what the scores are made of, (num_counts,), in class logits and what is due."""
 
     @abstractmethod
     def scores(self, counts: Tensor) -> dict[str, float]:
         """Return the scores, in the order of their names, by sums of counts."""
+
+    def card(self) -> dict[str, Any]:
+        """Say in plain values what a metric must know of the net beside its weights: the names of its classes."""
+        names = self.cond_spec[self.key].get("names")
+        return {"classes": list(names)} if names else {}
 
     # ------------------------------------------------------------------ training
 
@@ -87,7 +92,7 @@ class Recogniser(RecordedModule, ABC):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count right answers."""
-        self.counts += self.count(self.net(batch["image"]).argmax(dim=1), batch["cond"][self.key])
+        self.counts = self.counts + self.count(self.net(batch["image"]), batch["cond"][self.key])
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count right answers."""

@@ -9,11 +9,13 @@ from typing import Any, Self, cast
 import lightning as L
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from condgen import __version__
 from condgen.checks import check_condition, check_range, check_shape
+from condgen.models.guard import Guard
 from condgen.models.plain import class_path, constructor_arguments
-from condgen.models.stepping import ask_runtime_for_gpus
+from condgen.models.stepping import ask_runtime_for_gpus, window_ends
 from condgen.seeding import run_seed, seed_batch
 from condgen.types import Batch, CondSpec, Shape
 
@@ -30,6 +32,8 @@ class RecordedModule(L.LightningModule):
         cond_spec: The data's conditions, from the data module.
     """
 
+    accumulate_grad_batches: int = 0
+    """Batches per step under manual optimisation; 0 for as many as the trainer says."""
     init_args: dict[str, Any]
     """The constructor's arguments in plain values, as a checkpoint keeps them."""
 
@@ -48,6 +52,9 @@ class RecordedModule(L.LightningModule):
         self.batches_seen = 0
         self.images_seen = 0
         self.losses: dict[str, Tensor] = {}
+        self.guard = Guard()
+        self.gradient_norm: Tensor | None = None
+        self._players: dict[Optimizer, str] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; the name of the hook that runs, which Lightning sets some 40 times a step, without a look.
@@ -69,12 +76,22 @@ class RecordedModule(L.LightningModule):
         """Do the work of one training batch; return the loss under automatic optimisation."""
         raise NotImplementedError
 
+    def on_fit_start(self) -> None:
+        """Set the guard up for the device."""
+        self.guard.start(self.device)
+        self._players.clear()
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the global generators from (run seed, rank, batches seen)."""
         seed_batch(self.global_rank, self.batches_seen, self.device)
 
+    def on_validation_start(self) -> None:
+        """Seed the global generators as after a batch of that number, wherever the run was taken up."""
+        seed_batch(self.global_rank, self.batches_seen, self.device)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """Check the batch, train on it, and count it."""
+        self.guard.batch = self.batches_seen + 1
         check_shape(batch["image"], self.image_shape)
         if self.device.type == "cpu":  # elsewhere a look at the values would make the host wait
             check_range(batch["image"])
@@ -86,45 +103,58 @@ class RecordedModule(L.LightningModule):
             self._log_losses()
         return loss
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Keep a step that is not finite from the weights; a subclass calls this before it clips."""
+        if optimizer not in self._players:
+            first = optimizer.param_groups[0]["params"][0]
+            name = next((name for name, parameter in self.named_parameters() if parameter is first), "the weights")
+            self._players[optimizer] = name.partition(".")[0]
+        scaled = cast(Any, self.trainer).scaler is not None
+        self.gradient_norm = self.guard.watch(optimizer, self._players[optimizer], self.losses, scaled=scaled)
+
+    @property
+    def at_window_end(self) -> bool:
+        """Whether the last batch ended its accumulation window, so that no gradient waits for the next one."""
+        size = self.accumulate_grad_batches or cast(Any, self.trainer).accumulate_grad_batches
+        return window_ends(self.trainer, self.batches_seen - 1, size)
+
     def is_logged(self) -> bool:
         """Tell whether the last batch was one that the loggers see: the first, and each `log_every_n_steps`-th."""
         interval = cast(Any, self.trainer).log_every_n_steps or 1
         return self.batches_seen == 1 or self.batches_seen % interval == 0
 
     def on_train_end(self) -> None:
-        """Log the last losses if that is yet to be done; stop with an error if the weights are not finite."""
+        """Log the last losses if that is yet to be done; stop if they or the weights are not finite."""
         if not self.is_logged():
             self._log_losses()
-        self.check_weights()
+        self.check_finite()
 
     def num_images(self, batch: Batch) -> int:
         """Return the number of images in the batches of all processes."""
         return len(batch["image"]) * self.trainer.world_size
 
     def _log_losses(self) -> None:
-        """Hand the last losses to the loggers, against images seen; stop at one that is not finite."""
+        """Hand the last losses to the loggers, against images seen; the guard stops at one that is not finite."""
         if not self.losses:
             return
         values = dict(zip(self.losses, torch.stack([*self.losses.values()]).tolist(), strict=True))
-        for name, value in values.items():
-            if not isfinite(value):
-                raise FloatingPointError(
-                    f"{name} is {value} at batch {self.batches_seen}; training stops. "
-                    "Lower the learning rate, or clip the gradient"
-                )
-        self.log_metrics(values)
+        if skipped := self.guard.take_skipped():
+            values["train/skipped_steps"] = skipped
+        if all(map(isfinite, values.values())):
+            self.log_metrics(values)
 
     def log_metrics(self, values: Mapping[str, float]) -> None:
         """Send scalars to every logger with the number of images seen as the step."""
         for logger in self.loggers:
             logger.log_metrics(dict(values), step=self.images_seen)
 
-    def check_weights(self) -> None:
-        """Stop if a parameter is not finite.
+    def check_finite(self) -> None:
+        """Stop if a loss, a gradient or a parameter was, or is, not finite.
 
         Raises:
-            FloatingPointError: Naming the first such parameter.
+            FloatingPointError: Naming the first.
         """
+        self.guard.look()
         for name, parameter in self.named_parameters():
             if not torch.isfinite(parameter).all():
                 raise FloatingPointError(f"{name} is not finite after batch {self.batches_seen}; nothing was saved")
@@ -138,7 +168,7 @@ class RecordedModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write what the checkpoint is, in plain values; refuse to save weights that are not finite."""
-        self.check_weights()
+        self.check_finite()
         checkpoint["hyper_parameters"] = self.init_args
         checkpoint["condgen"] = {
             "format": FORMAT,

@@ -59,9 +59,9 @@ class Segmenter(Recogniser):
         """Return the balanced cross-entropy over all pixels."""
         return balanced_cross_entropy(logits, due, self.balance)
 
-    def count(self, found: Tensor, due: Tensor) -> Tensor:
+    def count(self, logits: Tensor, due: Tensor) -> Tensor:
         """Count common and joint pixels of each class."""
-        return common_and_joint(found, due, self.net.num_classes).sum(dim=0)
+        return common_and_joint(logits.argmax(dim=1), due, self.net.num_classes).sum(dim=0)
 
     def scores(self, counts: Tensor) -> dict[str, float]:
         """Return the share of right pixels, and the mean IoU of the classes that occur."""

@@ -48,6 +48,7 @@ class SingleLossModel(GenerativeModel):
 
     def on_fit_start(self) -> None:
         """Refuse to clip gradients that a fused optimizer has yet to unscale."""
+        super().on_fit_start()
         refuse_fused_clipping(self.trainer, self.trainer.gradient_clip_val, "trainer.gradient_clip_val")
 
     def configure_gradient_clipping(
@@ -62,8 +63,8 @@ class SingleLossModel(GenerativeModel):
         parameters = self.trained_net.parameters()
         if gradient_clip_algorithm == "value":
             nn.utils.clip_grad_value_(parameters, gradient_clip_val)
-        else:
-            nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+        elif self.gradient_norm is not None:
+            nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, self.gradient_norm)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """Take a step at the scheduled learning rate, then move the average; the closure has counted the batch."""

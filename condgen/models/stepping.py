@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from itertools import count
 from typing import Any, cast
 
 import lightning as L
@@ -31,6 +32,14 @@ def window_ends(trainer: L.Trainer, batch: int, size: int) -> bool:
     per_epoch = trainer.num_training_batches
     place = batch % int(per_epoch) if per_epoch < float("inf") else batch
     return (place + 1) % size == 0 or place + 1 == per_epoch
+
+
+def refuse_cut_window(trainer: L.Trainer, size: int) -> None:
+    """Refuse an end of training within an accumulation window of `size` batches, naming the next end of one."""
+    last = trainer.max_steps
+    if last > 0 and not window_ends(trainer, last - 1, size):
+        good = next(batch for batch in count(last) if window_ends(trainer, batch - 1, size))
+        raise ValueError(f"trainer.max_steps {last} is within a window of accumulate_grad_batches={size}; use {good}")
 
 
 def refuse_fused_clipping(trainer: L.Trainer, clip: float | None, option: str) -> None:

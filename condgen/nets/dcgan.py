@@ -29,7 +29,7 @@ def init_weights(module: nn.Module) -> None:
 
 
 class DCGANGenerator(nn.Module):
-    """Noise and condition -> 4x4 map -> doubled by transposed convolutions -> image.
+    """Noise and condition -> 4x4 map -> doubled by transposed convolutions -> image (Radford et al. 2016).
 
     A condition's map steers each batch normalisation, and one more at the image's resolution.
 
@@ -80,7 +80,7 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANDiscriminator(nn.Module):
-    """Image and condition -> strided convolutions down to 4x4 -> logits.
+    """Image and condition -> strided convolutions down to 4x4 -> logits (Radford et al. 2016).
 
     Args:
         shape: Image shape (C, H, W), H = W = 4 x 2^k.

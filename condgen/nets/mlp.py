@@ -24,7 +24,7 @@ from condgen.types import CondDims, Encoded, Shape
 
 
 class MLPGenerator(nn.Module):
-    """Noise and condition, concatenated -> image.
+    """Noise and condition, concatenated -> image (Mirza & Osindero 2014).
 
     Args:
         shape: Image shape (C, H, W).
@@ -62,7 +62,7 @@ class MLPGenerator(nn.Module):
 
 
 class MLPDiscriminator(nn.Module):
-    """Image and condition -> logits.
+    """Image and condition -> logits (Mirza & Osindero 2014).
 
     Args:
         shape: Image shape (C, H, W).

@@ -22,7 +22,7 @@ def hidden_layers(widths: Sequence[int]) -> nn.Sequential:
 
 
 class MLPEncoder(nn.Module):
-    """Image and condition, concatenated -> mean and log-variance of the posterior q(z|x, c).
+    """Image and condition, concatenated -> mean and log-variance of q(z|x, c) (Kingma & Welling 2014, App. C).
 
     Args:
         shape: Image shape (C, H, W).
@@ -49,7 +49,7 @@ class MLPEncoder(nn.Module):
 
 
 class MLPDecoder(nn.Module):
-    """Latent variable and condition, concatenated -> parameters of the likelihood.
+    """Latent variable and condition, concatenated -> the likelihood's parameters (Kingma & Welling 2014, App. C).
 
     Args:
         shape: Shape of the parameters (C, H, W).

@@ -26,7 +26,7 @@ UNDROPPED = 4
 
 
 class Pix2PixGenerator(nn.Module):
-    """Map -> halved to one pixel -> noise -> doubled, beside what the way down had at each size -> image.
+    """Map -> halved to one pixel -> noise -> doubled, beside the way down at each size -> image (Isola et al. 2017).
 
     The published net draws its noise by dropout; here an image must follow from its seed, so the noise stands at the
     one pixel in the middle, and dropout is for training alone. As published, noise changes little: the L1 term asks for
@@ -88,7 +88,7 @@ class Pix2PixGenerator(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """Image beside the condition's map -> strided convolutions -> a logit for each of many patches, which overlap.
+    """Image beside the condition's map -> convolutions -> a logit for each of many patches (Isola et al. 2017).
 
     The features are those of the last hidden layer, averaged over all patches.
 

@@ -24,7 +24,7 @@ from condgen.types import CondDims, Encoded, Shape
 
 
 class ResNetGenerator(nn.Module):
-    """Noise -> 4x4 map -> doubled by k residual blocks, whose batch norms the condition steers -> image.
+    """Noise -> 4x4 map -> doubled by residual blocks with conditional batch norm -> image (Miyato et al. 2018).
 
     The defaults are the published net for 32x32; for 128x128 it has width 64 and max_multiple 16.
 
@@ -59,7 +59,7 @@ class ResNetGenerator(nn.Module):
 
 
 class ResNetDiscriminator(nn.Module):
-    """Image -> k + 1 residual blocks -> sum over the map -> logits, with the condition in a projection term.
+    """Image -> residual blocks -> sum -> logits, with the condition in a projection term (Miyato & Koyama 2018).
 
     The defaults are the published net for 32x32; for 128x128 it has width 64, max_multiple 16 and one flat block.
 

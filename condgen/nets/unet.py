@@ -95,7 +95,7 @@ class Stage(nn.Module):
 
 
 class UNet(nn.Module):
-    """x_t, time and condition -> a map of the image's shape.
+    """x_t, time and condition -> a map of the image's shape (Ho et al. 2020; Dhariwal & Nichol 2021).
 
     The condition's vector is added to the time's embedding, which sets gain and bias of each block's normalisation;
     pixels attend to its tokens; its map stands beside x_t.

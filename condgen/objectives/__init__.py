@@ -39,7 +39,7 @@ from condgen.objectives.likelihood import (
     Likelihood,
     log_normal,
 )
-from condgen.objectives.recognition import balanced_cross_entropy
+from condgen.objectives.recognition import balanced_cross_entropy, tag_cross_entropy
 
 __all__ = [
     "R1",
@@ -74,4 +74,5 @@ __all__ = [
     "kl_standard_normal",
     "log_normal",
     "reparameterise",
+    "tag_cross_entropy",
 ]

@@ -1,4 +1,4 @@
-"""Cross-entropy over classes that are not equally frequent."""
+"""Cross-entropy over classes that are not equally frequent, and over words that a caption has or lacks."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def balanced_cross_entropy(logits: Tensor, due: Tensor, balance: float) -> Tenso
     """
     share = due.flatten().bincount(minlength=logits.shape[1]).float() / due.numel()
     return F.cross_entropy(logits.float(), due, weight=share.clamp(min=1.0 / due.numel()).pow(-balance))
+
+
+def tag_cross_entropy(logits: Tensor, due: Tensor) -> Tensor:
+    """Return for each item the sum (N,) over K tags, 0 or 1 each (N, K), of the binary cross-entropy in nats."""
+    return F.binary_cross_entropy_with_logits(logits.float(), due, reduction="none").sum(dim=1)

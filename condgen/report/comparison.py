@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from condgen.report.configured import Builders
 from condgen.report.history import Series, read_history
+from condgen.report.neighbours import Neighbours, TrainingImages, neighbours
 from condgen.report.protocol import Difference, unlike
 from condgen.report.runs import Run
-from condgen.report.samples import Drawn, Neighbours, TrainingImages, draw, neighbours
+from condgen.report.samples import Drawn, draw
 from condgen.report.tables import REAL_IMAGES, Row, cost_rows, score_rows
 
 
@@ -57,19 +59,20 @@ class Comparison:
         return found
 
 
-def compare(runs: Sequence[Run], trusted: Sequence[str], say: Callable[[str], None]) -> Comparison:
+def compare(runs: Sequence[Run], trusted: Sequence[str], build: Builders, say: Callable[[str], None]) -> Comparison:
     """Read logs, sample each run by the same seeds, and look for its nearest training images.
 
     Args:
         runs: Two or more.
-        trusted: Packages beside condgen, torch.nn and torch.optim that classes may come from.
+        trusted: Packages beside `condgen.trust.CHECKPOINT_PACKAGES` whose classes checkpoints may name.
+        build: Makes the data modules and the extractors that configs of runs name.
         say: Told what is being done.
     """
     drawn = []
     for run in runs:
         say(f"samples of {run.name}")
         drawn.append(draw(run, trusted))
-    images = TrainingImages(trusted)
+    images = TrainingImages(build)
     return Comparison(
         runs=runs,
         differences=unlike([run.protocol for run in runs]),

@@ -44,14 +44,17 @@ def neighbours(comparison: Comparison) -> Html:
             left_out.setdefault(near, []).append(run.name)
             continue
         alt = f"Samples of {run.name} above the training images nearest to them"
-        figures.append(figure(picture(near.sheet, alt), run_name(i, run.name), "wide"))
+        caption = join([run_name(i, run.name), small(f"By {near.by}.")])
+        figures.append(figure(picture(near.sheet, alt), caption, "wide"))
         values = (median(near.distance), min(near.distance), near.held_out)
-        rows.append([run_name(i, run.name), *(tag("td", number(value, 1), at={"class": "num"}) for value in values)])
-    columns = ("run", "samples, median", "samples, least", "held-out images, median")
+        cells = (tag("td", number(value, 2), at={"class": "num"}) for value in values)
+        rows.append([run_name(i, run.name), tag("td", near.by.partition(",")[0]), *cells])
+    columns = ("run", "by", "samples, median", "samples, least", "held-out images, median")
     text = (
-        "Above: samples by seed 0, one per class where there are classes. Below: the training image nearest to each by "
-        "pixels. Distances are root mean square differences in grey levels; samples much nearer than held-out images "
-        "would be copies."
+        "Above: samples by seed 0, one per class where there are classes. Below: the training image nearest to each, "
+        "by the features that the run was scored on, or by pixels where these cannot be had. Distances are Euclidean "
+        "between features, and root mean square differences in grey levels between pixels; samples much nearer than "
+        "held-out images would be copies."
     )
     reasons = [tag("li", f"{', '.join(names)}: left out, because {why}") for why, names in left_out.items()]
     shown = [note(text), tag("div", *figures, at={"class": "grids"}), table(columns, rows)] if figures else []

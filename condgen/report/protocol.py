@@ -21,7 +21,7 @@ COMPARED = frozenset(
     }
 )
 """Fields that say what was scored: the very things that a comparison is about."""
-DRAWN = frozenset({"seeds", "classes"})
+DRAWN = frozenset({"seeds", "classes", "conditions", "conditions_of"})
 """Fields that say what was drawn from a model; images that came from files have none."""
 INCIDENTAL = frozenset({"processes", "device", "threads", "torch", "seconds"})
 """Fields that scores depend on by rounding alone, or not at all."""

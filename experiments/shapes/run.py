@@ -26,11 +26,11 @@ from condgen.pictures import to_pil
 from experiments.results import condgen, machine, newest, write_json
 
 HERE = Path(__file__).parent
+SEEN = {"seen pairs": [], "pairs never shown": ["--data.test_held_out", "true"]}
+FAMILIES = ("ddpm", "dcgan", "vae")
 TESTS: dict[str, dict[str, list[str]]] = {
-    "text_ddpm": {"seen pairs": [], "pairs never shown": ["--data.test_held_out", "true"]},
-    "attributes_ddpm": {"": []},
-    "super_ddpm": {"": []},
-    "mask_dcgan": {"": []},
+    **{f"text_{family}": SEEN for family in FAMILIES},
+    **{f"{cond}_{family}": {"": []} for cond in ("attributes", "mask", "super") for family in FAMILIES},
 }
 """Manifests, and the ways in which each is tested."""
 

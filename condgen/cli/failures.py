@@ -1,0 +1,40 @@
+"""What is said when the work of Lightning's verbs fails, or is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from condgen.cli.errors import RunError, UserError
+from condgen.interrupts import Interrupted
+
+if TYPE_CHECKING:
+    from condgen.cli.lightning import CLI
+
+
+@contextmanager
+def failures(cli: CLI) -> Iterator[None]:
+    """Turn failures of the work that a user can mend into one line."""
+    try:
+        yield
+    except (ValueError, OSError, FloatingPointError, MisconfigurationException) as error:
+        raise RunError(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
+    except Interrupted:
+        tell_how_to_go_on(cli)
+        raise
+    except RuntimeError as error:
+        if "Error(s) in loading state_dict" in str(error):
+            raise UserError(f"the checkpoint does not fit the model: {str(error).splitlines()[1].strip()}") from error
+        raise
+
+
+def tell_how_to_go_on(cli: CLI) -> None:
+    """Say what is left of a run that was stopped."""
+    if cli.trainer.is_global_zero:
+        print(f"run folder   {cli.run_folder}")
+        if any(cli.run_folder.glob("checkpoints/*.ckpt")):
+            trust = "".join(f" --trust {package}" for package in cli.trusted)
+            print(f"next: condgen fit --resume {cli.run_folder}{trust}")

@@ -1,0 +1,122 @@
+"""`condgen fit --resume RUN`: the same run goes on, in the same folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser
+
+from condgen.cli.errors import UserError
+from condgen.cli.files import job
+
+FREE = (
+    "trainer.max_steps", "trainer.max_epochs", "trainer.max_time", "trainer.min_steps", "trainer.min_epochs",
+    "trainer.logger", "trainer.log_every_n_steps", "trainer.enable_progress_bar", "trainer.enable_model_summary",
+    "trainer.profiler", "trainer.limit_val_batches", "trainer.val_check_interval", "trainer.check_val_every_n_epoch",
+    "checkpoint", "grid", "collapse", "evaluation", "likelihood",
+    "data.workers", "data.cache_gib", "data.eval_batch_size", "data.download",
+    "config", "include", "ckpt_path", "resume", "allow_changes", "weights_only",
+)  # fmt: skip
+"""What a resumed run may be given anew: how long it trains, and how it is watched; never what it learns."""
+
+
+def add_resume(parser: LightningArgumentParser) -> None:
+    """Add the options that let a run go on."""
+    parser.add_argument("--resume", type=str | None, default=None, help="run's folder: go on there, bit for bit")
+    parser.add_argument("--allow_changes", action="store_true", help="go on though the config has changed")
+
+
+def resumed_folder(args: list[str]) -> Path | None:
+    """Return the folder that `--resume` names; null without it.
+
+    Raises:
+        UserError: If it is no run's folder.
+    """
+    given = [words for words in zip(args, [*args[1:], ""], strict=True) if words[0].partition("=")[0] == "--resume"]
+    if not given:
+        return None
+    word, following = given[-1]
+    folder = Path(word.partition("=")[2] or following)
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"--resume {folder}: that is no run's folder, for it has no config.yaml")
+    return folder
+
+
+def check_changes(folder: Path, saved: Namespace, given: Namespace) -> None:
+    """Refuse a config by which the run would not go on as it began.
+
+    Args:
+        folder: The run's folder.
+        saved: Its config.
+        given: The config that it would go on with.
+
+    Raises:
+        UserError: Naming each field that differs, and both its values.
+    """
+    before, now = fields(saved), fields(given)
+    names = [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]
+    changed = [name for name in names if not any(f"{name}.".startswith(f"{free}.") for free in FREE)]
+    if changed and not given.allow_changes:
+        told = ", ".join(f"{name} is {before.get(name)!r} there and {now.get(name)!r} here" for name in changed)
+        raise UserError(f"--resume {folder}: {told}; leave that out, or add --allow_changes")
+
+
+def fields(config: Namespace) -> dict[str, Any]:
+    """Return the values of a config by the names of their options."""
+    return dict(walk(config.as_dict(), ""))
+
+
+def walk(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Name each value of a nested config, a class by where it stands."""
+    if not isinstance(value, Mapping):
+        yield name, value
+        return
+    for key, item in value.items():
+        own = () if key in ("class_path", "init_args") else (str(key),)
+        yield from walk(item, ".".join((*([name] if name else []), *own)))
+
+
+def check_processes(checkpoint: Mapping[str, Any], folder: Path, processes: int) -> None:
+    """Refuse another number of processes, which sees other batches.
+
+    Raises:
+        UserError: Naming both.
+    """
+    before = stack_of(checkpoint).get("processes", processes)
+    if before != processes:
+        raise UserError(
+            f"--resume {folder}: the run has {before} processes, not {processes}; set trainer.devices and "
+            "trainer.num_nodes as they were, or add --allow_changes"
+        )
+
+
+def stack_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a checkpoint says of the machine and software that it was trained with."""
+    found = checkpoint.get("callbacks", {}).get("Checkpoint", {}).get("stack", {})
+    return found if isinstance(found, Mapping) else {}
+
+
+def finished(checkpoint: Mapping[str, Any], trainer: Namespace) -> str:
+    """Say how a run that has ended can go on; nothing if it has not."""
+    steps, epochs = checkpoint.get("global_step", 0), checkpoint.get("epoch", 0)
+    if 0 <= trainer.max_steps <= steps:
+        return f"is at step {steps} of {trainer.max_steps}; raise --trainer.max_steps to go on"
+    if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= epochs:
+        return f"is at epoch {epochs} of {trainer.max_epochs}; raise --trainer.max_epochs to go on"
+    return ""
+
+
+# ---------------------------------------------------------------------- jobs that a cluster queues again
+
+
+def requeued_folder(runs: str) -> Path | None:
+    """Return the folder in which this job trained before it was queued again; null if it saved nothing, or is new."""
+    if not job() or os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
+        return None
+    own = (path for path in Path(runs).glob(f"*/*{job()}*") if f"{path.name}-".partition(f"{job()}-")[1])
+    folders = [path for path in own if any(path.glob("checkpoints/*.ckpt"))]
+    return max(folders) if folders else None

@@ -1,0 +1,80 @@
+"""Keys that stand in the environment are found in nothing that a run writes or prints; in configs they are refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from condgen.cli import main
+from condgen.cli.errors import UserError
+from condgen.cli.secrets import refuse_secrets
+
+FIT = ["-c", "trainer/default.yaml", "-c", "data/digits.yaml", "-c", "model/cgan.yaml", "-c", "logger/wandb.yaml"]
+SHORT = ["--trainer.max_steps", "2", "--trainer.val_check_interval", "2", "--evaluation.n_samples", "40",
+         "--evaluation.subset_size", "20", "--trainer.accelerator", "cpu"]  # fmt: skip
+SECRETS = {
+    "WANDB_API_KEY": "0123456789abcdef0123456789abcdef0wandbkey",
+    "HF_TOKEN": "hf_aSecretTokenOfTheHub",
+    "AWS_SECRET_ACCESS_KEY": "aSecretKeyOfTheCloud",
+    "MY_PASSWORD": "correct-horse-battery",
+}
+
+
+def test_no_file_of_a_run_and_no_word_of_it_holds_a_secret(tmp_path: Path) -> None:
+    def condgen(*args: str) -> str:
+        env = {**os.environ, **SECRETS}
+        command = [sys.executable, "-m", "condgen", *args]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    said = condgen("fit", *FIT, *SHORT)
+    (run,) = tmp_path.glob("runs/cgan-digits/*")
+    said += condgen("export", str(run), "shared")
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"config.yaml", "last.ckpt", "metrics.csv", "model.safetensors", "debug.log"} <= {
+        path.name for path in files
+    }
+    assert any(path.suffix == ".wandb" for path in files)
+    for name, secret in SECRETS.items():
+        assert secret not in said, name
+        for path in files:
+            assert secret.encode() not in path.read_bytes(), f"{name} in {path}"
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({"trainer": {"logger": [{"init_args": {"api_key": "abc"}}]}}, "trainer.logger.init_args.api_key"),
+        ({"a": {"dict_kwargs": {"settings": {"api_key": "abc"}}}}, "a.dict_kwargs.settings.api_key"),
+        ({"a": {"PASSWORD": "abc"}}, "a.PASSWORD"),
+        ({"a": {"wandb_api_key": "abc"}}, "a.wandb_api_key"),
+        ({"a": {"uri": "https://me:abc@host/path"}}, "a.uri"),
+    ],
+)
+def test_a_secret_in_a_config_is_named_and_not_shown(config: dict[str, object], name: str) -> None:
+    with pytest.raises(UserError, match=f"^{name} holds a secret") as caught:
+        refuse_secrets(config)
+    assert "abc" not in str(caught.value)
+
+
+def test_other_values_are_no_secrets() -> None:
+    refuse_secrets({"api_key": None, "tokens": "x", "max_tokens": 7, "uri": "https://host:80/x@y", "passwords": "no"})
+
+
+def test_a_secret_stops_a_run_before_it_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {"settings": {"api_key": "0123456789abcdef"}}
+    logger = {"class_path": "lightning.pytorch.loggers.WandbLogger", "dict_kwargs": settings}
+    (tmp_path / "logger.yaml").write_text(yaml.safe_dump({"trainer": {"logger": logger}}))
+    assert main(["fit", *FIT[:-2], "-c", "logger.yaml", *SHORT]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "settings.api_key holds a secret" in line
+    assert not (tmp_path / "runs").exists()
