@@ -106,6 +106,7 @@ class AdversarialModel(GenerativeModel):
         self.discriminator_steps = discriminator_steps
         self.gradient_clip_val = gradient_clip_val
         self.accumulate_grad_batches = accumulate_grad_batches
+        self._judging: tuple[nn.Parameter, ...] = ()
         self.discriminator_updates = 0
         self.generator_updates = 0
         self._build(generator, discriminator, encoder, discriminator_encoder or encoder, ema_half_life)
@@ -156,9 +157,10 @@ class AdversarialModel(GenerativeModel):
         ]
 
     def on_train_start(self) -> None:
-        """Refuse to clip gradients that a fused optimizer has yet to unscale, and to end within a window."""
+        """Refuse to clip what a fused optimizer has yet to unscale, and to end within a window; note what to freeze."""
         refuse_fused_clipping(self.trainer, self.gradient_clip_val, "gradient_clip_val")
         refuse_cut_window(self.trainer, self.accumulate_grad_batches)
+        self._judging = tuple(p for p in self.discriminator.parameters() if p.requires_grad)
 
     def train_on(self, batch: Batch) -> None:
         """Take the discriminator's turn, and the generator's when it is due."""
@@ -173,7 +175,7 @@ class AdversarialModel(GenerativeModel):
         self._backward(self.discriminator_loss(batch), optimizer_d, is_last)
         self.discriminator_updates += is_last
         if generator_is_due:
-            with frozen(self.discriminator):
+            with frozen(self._judging):
                 self._backward(self.generator_loss(batch), optimizer_g, is_last)
             self.generator_updates += is_last
             if is_last:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -38,16 +38,15 @@ class Discriminator(ConditionedNet):
 
 
 @contextmanager
-def frozen(net: nn.Module) -> Iterator[None]:
-    """Keep gradients out of a net's parameters while they still pass through it."""
-    parameters = [p for p in net.parameters() if p.requires_grad]
+def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Keep gradients out of parameters that are trained otherwise, while they still pass through their net."""
     for p in parameters:
-        p.requires_grad_(False)
+        p.requires_grad = False
     try:
         yield
     finally:
         for p in parameters:
-            p.requires_grad_(True)
+            p.requires_grad = True
 
 
 @contextmanager

@@ -69,6 +69,7 @@ def adversarial(model: AdversarialModel, clip: float | None, autocast: Autocast)
     """Train a discriminator and a generator in turns; without penalty, augmentation and reconstruction."""
     optimizer_g, optimizer_d = cast(list[torch.optim.Optimizer], model.configure_optimizers())
     net_g, net_d, weight = model.generator, model.discriminator, model.classifier_weight
+    judging = list(net_d.parameters())
 
     def classified(features: Tensor, label: Tensor) -> Tensor:
         return weight * F.cross_entropy(net_d.classifier(features), label)
@@ -85,7 +86,7 @@ def adversarial(model: AdversarialModel, clip: float | None, autocast: Autocast)
         loss.backward()
         optimizer_d.step()
         optimizer_d.zero_grad()
-        with frozen(net_d):
+        with frozen(judging):
             with autocast():
                 fake = net_g(torch.randn(len(real), *model.prior_shape, device=real.device), cond)
                 judgement = net_d(fake, cond)
