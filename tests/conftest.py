@@ -47,11 +47,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def own_modules() -> Iterator[None]:
-    """Forget a user's modules, which other tests write in other folders under the same names."""
+def own_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Forget modules of temporary folders, which other tests write elsewhere under the same names."""
     yield
-    for name in [name for name in sys.modules if name.partition(".")[0].startswith("my_")]:
-        del sys.modules[name]
+    folder = str(tmp_path_factory.getbasetemp())
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(folder):
+            del sys.modules[name]
     invalidate_caches()
 
 

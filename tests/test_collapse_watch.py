@@ -373,8 +373,7 @@ def test_the_command_line_watches_and_stops(
         "from condgen.models import CGAN\n\n\nclass Stuck(CGAN):\n"
         "    def generate(self, noise, cond):\n        return super().generate(0 * noise, cond)\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
-    args = ["--model", "stuck.Stuck", "-c", "trainer/default.yaml", "-c", "data/digits.yaml"]
+    args = ["--model", "stuck.Stuck", "-c", "trainer/default.yaml", "-c", "data/digits.yaml", "--trust", "stuck"]
     options = ["--collapse.stop", "true", "--evaluation.n_samples", "20", "--checkpoint.every_n_batches", "40"]
     assert main(["fit", *args, *options, "--trainer.accelerator", "cpu"]) == 0
     out = capsys.readouterr().out
