@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "condgen"
 ROOT = {
     "types",
     "cache_root",
+    "capabilities",
     "checks",
     "download",
     "interrupts",

@@ -12,7 +12,8 @@ import torch
 from condgen.bench import Timing, Work, gflop_per_image, in_turns, peak_memory, peaks, ratio, warm_up
 from condgen.bench.figures import Peaks, figures, peak_for, ratio_row
 from condgen.cli.bench_works import Scoring, device_of, loading, sampling, training
-from condgen.cli.lightning import CLI, summary
+from condgen.cli.lightning import CLI
+from condgen.cli.summary import summary
 
 BUDGET = 40.0
 """Seconds that all rounds may take; works whose steps are longer get fewer rounds."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -42,12 +41,14 @@ from condgen.cli.failures import failures
 from condgen.cli.files import is_first_process, shared_run_folder
 from condgen.cli.includes import expand_includes
 from condgen.cli.lock import locked
+from condgen.cli.precision import choose_precision
 from condgen.cli.profiler import NoProfiler
 from condgen.cli.quiet import quiet
 from condgen.cli.restricted import check_config, restricted
 from condgen.cli.resume import add_resume, check_changes, check_processes, finished, requeued_folder, resumed_folder
 from condgen.cli.saved_config import SaveConfig
 from condgen.cli.secrets import refuse_secrets
+from condgen.cli.summary import summary
 from condgen.cli.trainer_flags import check_trainer, strategy_for, with_atomic_saves
 from condgen.data import ImageDataModule
 
@@ -62,6 +63,7 @@ class CLI(LightningCLI):
     more_given = False
     trusted: Sequence[str] = ()
     exported: dict[str, Any] | None = None
+    precision_reason: str | None = None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name, condgen's callbacks, and the links from data to model."""
@@ -128,13 +130,15 @@ class CLI(LightningCLI):
                 raise UserError(f"{config.ckpt_path} {what}")
 
     def before_instantiate_classes(self) -> None:
-        """Refuse what would be ignored or fail late."""
+        """Refuse what would be ignored or fail late, and choose the precision where it is left open."""
         config = self.config[self.subcommand]
         config["include"] = None
         init_args = config.model.get("init_args") or Namespace()
         for name in LINKED:
             if init_args.get(name) is not None:
                 raise UserError(f"model.{name} comes from the data and cannot be given")
+        if self.subcommand == "fit" and self.resumed is None:
+            self.precision_reason = choose_precision(config.trainer)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Make the run's folder and the trainer that writes into it."""
@@ -227,7 +231,7 @@ def build(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
 def execute(cli: CLI, verb: str) -> None:
     """Run the trainer's method."""
     if cli.trainer.is_global_zero:
-        print(summary(cli), flush=True)
+        print(summary(cli, cli.precision_reason), flush=True)
     if verb in ("validate", "test"):
         cli.config[verb]["verbose"] = False
     with locked(cli.run_folder) if is_first_process() else nullcontext(), failures(cli):
@@ -237,14 +241,3 @@ def execute(cli: CLI, verb: str) -> None:
         LightningCLI._run_subcommand(cli, verb)
     if cli.trainer.is_global_zero:
         print(f"run folder   {cli.run_folder}")
-
-
-def summary(cli: CLI) -> str:
-    """Say what runs on what."""
-    count = sum(p.numel() for p in cli.model.parameters() if p.requires_grad)
-    device = cli.trainer.strategy.root_device.type
-    return (
-        f"{type(cli.model).__name__} with {count:,} trained parameters on {type(cli.datamodule).__name__} "
-        f"{'x'.join(map(str, cli.datamodule.image_shape))}, {cli.trainer.world_size} x {device}, "
-        f"precision {cli.trainer.precision}, seed {os.environ.get('PL_GLOBAL_SEED')}"
-    )
