@@ -30,7 +30,8 @@ class AdversarialModel(GenerativeModel):
 
     Each batch is one step of the discriminator; every `discriminator_steps`-th of them is followed by one step of the
     generator, on the same conditions and new noise. So B batches make B discriminator and B // discriminator_steps
-    generator updates. With accumulation a step takes `accumulate_grad_batches` batches, fewer at an epoch's end.
+    generator updates. With accumulation a step takes `accumulate_grad_batches` batches, fewer at an epoch's end. A
+    discriminator without batch norm judges real and generated images in one pass.
 
     Args:
         image_shape: (C, H, W), from the data module.
@@ -186,7 +187,7 @@ class AdversarialModel(GenerativeModel):
         cond, real = batch["cond"], self._augmented(batch["image"], "real")
         with torch.no_grad():
             fake = self._augmented(self.generator(self.draw_prior(len(real), "discriminator"), cond), "fake")
-        on_real, on_fake = self.discriminator(real, cond), self.discriminator(fake, cond)
+        on_real, on_fake = self.discriminator.judge_both(real, fake, cond)
         loss = self.loss.discriminator(on_real.logits.float(), on_fake.logits.float())
         self.losses["train/discriminator_loss"] = loss.detach()
         if self.penalty is not None and self.discriminator_updates % self.penalty.every == 0:

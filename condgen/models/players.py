@@ -6,9 +6,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from condgen.conditions import ConditionEncoder
+from condgen.nets import Judgement
 from condgen.types import Condition, Encoded
 
 
@@ -27,7 +30,11 @@ class ConditionedNet(nn.Module):
 
 
 class Discriminator(ConditionedNet):
-    """A discriminator net with its encoder and, if `num_classes`, an auxiliary classifier on its features."""
+    """A discriminator net with its encoder and, if `num_classes`, an auxiliary classifier on its features.
+
+    Attributes:
+        compares: Whether what it says of an image depends on the others of the batch, by batch norm.
+    """
 
     classifier: nn.Module
 
@@ -35,6 +42,15 @@ class Discriminator(ConditionedNet):
         super().__init__(net, encoder)
         if num_classes:
             self.classifier = nn.Linear(cast(int, net.feature_dim), num_classes)
+        self.compares = any(isinstance(module, _BatchNorm) for module in self.modules())
+
+    def judge_both(self, real: Tensor, fake: Tensor, cond: Condition) -> tuple[Judgement, Judgement]:
+        """Judge real and generated images of the same conditions, in one pass unless batch norm would mix the two."""
+        if self.compares:
+            return self(real, cond), self(fake, cond)
+        both: Judgement = self(torch.cat([real, fake]), {key: torch.cat([value] * 2) for key, value in cond.items()})
+        on_real, on_fake = zip(*(part.chunk(2) for part in both), strict=True)
+        return Judgement(*on_real), Judgement(*on_fake)
 
 
 @contextmanager
