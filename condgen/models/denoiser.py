@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from condgen.conditions import ConditionEncoder, Drop
+from condgen.conditions import Drop
+from condgen.models.players import ConditionedNet
 from condgen.types import Condition, Encoded
 
 
-class Denoiser(nn.Module):
+class Denoiser(ConditionedNet):
     """A net on (x_t, t) with the condition encoder that it alone owns and trains."""
 
-    def __init__(self, net: nn.Module, encoder: ConditionEncoder) -> None:
-        super().__init__()
-        self.net = net
-        self.encoder = encoder
-
-    def forward(self, x_t: Tensor, t: Tensor, cond: Condition, drop: Drop = None) -> Tensor:
+    def forward(  # type: ignore[override]
+        self, x_t: Tensor, t: Tensor, cond: Condition, drop: Drop = None
+    ) -> Tensor:
         """Encode the raw condition, null where `drop` is true, and apply the net at times t (N,) in [0, 1000)."""
         encoded: Encoded = self.encoder(cond, drop)
         out: Tensor = self.net(x_t, t, encoded)

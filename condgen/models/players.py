@@ -53,6 +53,13 @@ class Discriminator(ConditionedNet):
         return Judgement(*on_real), Judgement(*on_fake)
 
 
+def compile_nets(module: nn.Module) -> None:
+    """Compile in place all nets of a module that have an encoder; the work is done when they are first applied."""
+    for part in module.modules():
+        if isinstance(part, ConditionedNet):
+            part.net.compile()
+
+
 @contextmanager
 def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
     """Keep gradients out of parameters that are trained otherwise, while they still pass through their net."""
