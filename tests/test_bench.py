@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,27 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from condgen.bench import Block, Foreign, Loop, Timing, Work, gflop_per_image, in_turns, markdown, peaks, ratio
-from condgen.bench.figures import figures, peak_for
+from condgen.bench import (
+    AGAIN,
+    Block,
+    Comparison,
+    Foreign,
+    Group,
+    Loop,
+    Protocol,
+    Side,
+    Timing,
+    Work,
+    gflop_per_image,
+    in_turns,
+    markdown,
+    measure,
+    peaks,
+    ratio,
+)
+from condgen.bench.figures import peak_for
 from condgen.cli import main
-from condgen.cli.bench_measures import fitting_chunk
+from condgen.cli.bench_measures import smaller
 
 TINY = ["--rounds", "2", "--seconds", "0.01", "--trainer.accelerator", "cpu"]
 
@@ -130,17 +148,71 @@ def test_operations_of_a_foreign_loop_are_counted_in_its_thread(foreign: Callabl
     assert counter.get_total_flops() == 0
 
 
-def test_figures_relate_a_rate_to_the_peak_of_its_type() -> None:
-    limit = {"float32": {"matmul": 100.0, "conv": 90.0}, "bfloat16": {"matmul": 200.0, "conv": 210.0}}
-    timing = Timing([Block(100, 10, 1.0, 1.0), Block(300, 10, 1.0, 1.0), Block(200, 10, 1.0, 1.0)])
-    row = figures(timing, one_core=True, gflop=0.25, peak=peak_for(limit, "bf16-mixed"))
-    assert row["images_per_second"] == 200
-    assert row["least_most"] == [100, 300]
-    assert row["ms_per_step"] == 100
-    assert (row["gflop_per_second"], row["of_peak"]) == (50, 0.25)
-    assert row["contended"] is False
-    assert figures(timing, one_core=False)["contended"] is None
-    assert peak_for(limit, "32-true") == 100
+LIMIT = {"float32": {"matmul": 100.0, "conv": 90.0}, "bfloat16": {"matmul": 200.0, "conv": 210.0}}
+
+
+def test_rows_relate_two_sides_and_the_peak_of_their_types() -> None:
+    closed: list[str] = []
+
+    class Timed(Scripted):
+        def block(self, seconds: float, under: object = None) -> Block:
+            with under if under is not None else nullcontext():  # type: ignore[attr-defined]
+                return super().block(seconds)
+
+        def close(self) -> None:
+            closed.append(self.name)
+
+    def side(name: str, rates: list[float], precision: str = "32-true", counted: bool = False) -> Side:
+        return Side(lambda: Timed(name, [1, 1, *rates], []), precision, counted)
+
+    sides = {
+        "ours": side("ours", [2, 3, 4], "bf16-mixed"),
+        AGAIN: side(AGAIN, [2, 3.3, 4]),
+        "theirs": side("x", [1, 1, 1]),
+    }
+    group = Group("some work", sides, [Comparison("ours", "theirs", "defaults"), Comparison("theirs", None, "alone")])
+    row, alone = measure(group, Protocol(rounds=3, seconds=1.0, limit=LIMIT))
+    assert (row["work"], row["comparison"], row["peer_name"]) == ("some work", "defaults", "theirs")
+    assert (row["ours"], row["peer"], row["ratio"], row["ratio_min_max"]) == (3.0, 1.0, 3.0, [2.0, 4.0])
+    assert (row["noise"], row["rounds"], row["contended"]) == ([1.0, 1.1], 3, True)
+    assert row["more_ms_per_step"] == 0
+    assert (alone["peer"], alone["ratio"], alone["ours"]) == (None, None, 1.0)
+    assert closed == ["ours", AGAIN, "x"]
+    assert peak_for(LIMIT, "bf16-mixed") == 200
+    assert peak_for(LIMIT, "32-true") == 100
+    (short,) = measure(group._replace(comparisons=group.comparisons[:1]), Protocol(3, 1.0, LIMIT, False, budget=600.0))
+    assert (short["rounds"], short["contended"]) == (2, None)  # a round takes three blocks of 100 seconds
+
+
+def test_operations_are_told_beside_the_peak() -> None:
+    net = nn.Linear(1000, 1000, bias=False)
+
+    def work() -> Work:
+        return Loop(lambda: len(net(torch.ones(500, 1000))))
+
+    sides = {"ours": Side(work), AGAIN: Side(work), "slow": Side(work, "bf16-mixed")}
+    comparison = Comparison("ours", "slow", "")
+    (row,) = measure(Group("product", sides, [comparison]), Protocol(rounds=1, seconds=0.0, limit=LIMIT))
+    assert row["gflop_per_image"] == row["peer_gflop_per_image"] == 2e-3
+    assert row["gflop_per_second"] == pytest.approx(row["ours"] * 2e-3, rel=1e-3)
+    assert row["of_peak"] == pytest.approx(row["gflop_per_second"] / 100, abs=1e-3)
+    assert row["peer_of_peak"] == pytest.approx(row["peer_gflop_per_second"] / 200, abs=1e-3)
+
+
+def test_works_are_closed_when_one_fails() -> None:
+    order: list[str] = []
+
+    class Closing(Scripted):
+        def close(self) -> None:
+            order.append(f"{self.name} closed")
+
+    def fails() -> Work:
+        raise ValueError("no such work")
+
+    sides = {"ours": Side(lambda: Closing("ours", [1], order)), AGAIN: Side(fails)}
+    with pytest.raises(ValueError, match="no such work"):
+        measure(Group("", sides, []), Protocol(1, 0.0, {}))
+    assert order == ["ours closed"]
 
 
 def test_a_table_has_the_columns_that_have_values() -> None:
@@ -161,9 +233,12 @@ def test_peaks_are_measured_for_both_types() -> None:
 
 
 def test_slow_models_are_sampled_in_smaller_chunks() -> None:
-    assert fitting_chunk(64, 2.0) == 64
-    assert fitting_chunk(64, 12.0) == 16
-    assert fitting_chunk(64, 1e6) == 1
+    assert smaller(64, 2.0) == 64
+    assert smaller(64, 12.0) == 16
+    assert smaller(64, 1e6) == 1
+
+
+LOOPS = ["loop by hand, 32-true", "loop by hand, bf16-mixed"]
 
 
 @pytest.mark.parametrize("what", ["train", "sample", "data", "evaluate"])
@@ -179,23 +254,27 @@ def test_every_work_is_measured_through_the_command_line(
     content = json.loads((tmp_path / "out" / "figures.json").read_text())
     assert "| work |" in shown
     assert "noise " in shown
-    assert all(row["images_per_second"] > 0 for row in content["rows"])
+    assert all({"work", "ours", "peer", "ratio"} <= row.keys() and row["ours"] > 0 for row in content["rows"])
+    assert any(row["ratio"] for row in content["rows"])
     assert content["machine"]["torch"] == torch.__version__
     assert [path.name for path in tmp_path.iterdir()] == ["out"]  # no run is left
     if what == "train":
-        assert [row["precision"] for row in content["rows"]] == ["32-true", "bf16-mixed"]
-        assert content["rows"][0]["gflop_per_image"] == content["rows"][1]["gflop_per_image"] > 0
-        assert "ratio" in content["rows"][1]
+        first, hand, other = content["rows"]
+        assert [row["precision"] for row in (first, hand, other)] == ["bf16-mixed", "32-true", "bf16-mixed"]
+        assert [row["peer_name"] for row in (first, hand, other)] == ["32-true", *LOOPS]
+        assert first["gflop_per_image"] == hand["gflop_per_image"] == hand["peer_gflop_per_image"] > 0
     if what == "evaluate":
         assert content["rows"][0]["gflop_per_image"] > 0
-        assert {row["work"].split()[0] for row in content["rows"]} >= {"features", "FrechetDistance", "PRDC"}
+        rows = {row["comparison"]: row for row in content["rows"]}
+        assert rows.keys() >= {"features", "FrechetDistance", "PRDC"}
+        assert rows["FrechetDistance"]["peer_name"] == "scipy.linalg.sqrtm"
 
 
 @pytest.mark.parametrize(
     ("args", "said"),
     [
         (["trian"], "did you mean 'train'"),
-        (["train", "--rounds", "0"], "--rounds must be at least 1"),
+        (["train", "--rounds", "0"], "--rounds, --threads and --chunk must be at least 1"),
         (["data", "-c", "data/nothing.yaml"], "no config file"),
         (
             ["sample", "-c", "trainer/default.yaml", "-c", "data/digits.yaml", "-c", "model/classifier.yaml"],

@@ -35,8 +35,8 @@ def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     if what not in NAMES:
         raise UserError(f"bench: nothing called {what!r}{nearest(what, NAMES)}; give {', '.join(NAMES)}")
     options, config = parser(what).parse_known_args(rest)
-    if options.rounds < 1 or options.seconds <= 0 or options.threads < 0:
-        raise UserError("bench: --rounds must be at least 1, --seconds above 0, and --threads at least 1")
+    if options.rounds < 1 or options.seconds <= 0 or options.threads < 0 or getattr(options, "chunk", 0) < 0:
+        raise UserError("bench: --rounds, --threads and --chunk must be at least 1, --seconds above 0")
     if not any(arg.partition("=")[0] in ("-c", "--config") for arg in config):
         config = ["-c", str(shipped("experiments") / "quickstart" / "quickstart.yaml"), *config]
 
@@ -70,19 +70,20 @@ def parser(what: str) -> OneLineParser:
     out.add_argument("--threads", type=int, default=0, help="so many threads on as many cores; default: all")
     if what == "train":
         out.add_argument("--precision", metavar="A,B", help="compare some, such as 32-true,bf16-mixed")
+    if what == "sample":
+        out.add_argument("--chunk", type=int, default=0, help="images per evaluation of the net; default: the model's")
     return out
 
 
 def show(measured: Measured, file: str | None) -> None:
     """Print a table and the facts; write all to a file."""
-    from condgen.bench import machine, markdown, write_json
-    from condgen.bench.figures import COLUMNS
+    from condgen.bench import COLUMNS, machine, markdown, write_json
 
     print(measured.title)
     print(markdown(measured.rows, COLUMNS))
     for dtype, kernels in measured.peaks.items():
         print(f"peak         {dtype}: " + ", ".join(f"{name} {rate:,.0f} GFLOP/s" for name, rate in kernels.items()))
-    print("noise        the same work against itself: {:.3f} to {:.3f}".format(*measured.noise))
+    print("noise        the same work against itself: {:.3f} to {:.3f}".format(*measured.rows[0]["noise"]))
     for name, value in measured.facts.items():
         print(f"{name:<12} {value}")
     if any(row.get("contended") for row in measured.rows):

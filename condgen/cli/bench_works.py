@@ -24,6 +24,8 @@ from condgen.metrics.base import Features
 from condgen.metrics.evaluator import CHUNK
 from condgen.models import GenerativeModel
 from condgen.models.asking import ask, draw
+from condgen.pixels import conditions_to_model
+from condgen.types import Condition
 
 NEVER = str(10**12)
 STEADY = [
@@ -84,7 +86,7 @@ def training(cli: CLI) -> Foreign:
     return Foreign(fit, lambda batch: len(batch["pixels"]), device_of(cli))
 
 
-def sampling(cli: CLI) -> tuple[GenerativeModel, Loop]:
+def sampling(cli: CLI, half: bool = False) -> tuple[GenerativeModel, Loop]:
     """Return the model, and the sampling of one chunk as scores have it: conditions in, uint8 images out."""
     model, data = cli.model, cli.datamodule
     if not isinstance(model, GenerativeModel):
@@ -93,10 +95,17 @@ def sampling(cli: CLI) -> tuple[GenerativeModel, Loop]:
     data.prepare_data()
 
     def step() -> int:
-        seeds = torch.arange(model.sample_chunk)
+        model.half_samples, seeds = half, torch.arange(model.sample_chunk)
         return len(draw(model, ask(model, seeds, lambda: data.images("validation")).cond, seeds))
 
     return model, Loop(step, device_of(cli))
+
+
+def chunk_of(cli: CLI) -> tuple[Condition, Tensor]:
+    """Return conditions, as the model takes them, and seeds of one chunk."""
+    seeds = torch.arange(cli.model.sample_chunk)
+    asked = ask(cli.model, seeds, lambda: cli.datamodule.images("validation")).cond
+    return conditions_to_model({key: asked[key] for key in cli.model.condition_keys}), seeds
 
 
 def loading(cli: CLI) -> Loop:
@@ -137,19 +146,23 @@ class Scoring:
         rows = images.take(torch.arange(min(2 * n, len(images))))
         self.pixels, self.label = rows.pixels.to(self.device), rows.cond.get("label")
         self.half = len(self.pixels) // 2
+        self.halves = self._side(slice(0, self.half)), self._side(slice(self.half, 2 * self.half))
 
     def features(self) -> Loop:
         """Return the extraction of a chunk's features."""
         pixels = self.pixels[:CHUNK]
         return Loop(lambda: len(self.evaluator.extract(pixels, None).features), self.device)
 
-    def scores(self) -> dict[str, Loop]:
-        """Return the measuring of each metric, half of the images against the other."""
-        real, fake = self._side(slice(0, self.half)), self._side(slice(self.half, 2 * self.half))
+    @property
+    def metrics(self) -> dict[str, DistributionMetric]:
+        """The metrics that can be taken of these images, by name."""
         usable = [m for m in self.evaluator.metrics if self.label is not None or not m.needs_label_of]
-        return {type(m).__name__: self._score(m.to(self.device), real, fake) for m in usable}
+        return {type(m).__name__: m for m in usable}
 
-    def _score(self, metric: DistributionMetric, real: Features, fake: Features) -> Loop:
+    def score(self, name: str) -> Loop:
+        """Return the measuring of a metric, half of the images against the other."""
+        metric, (real, fake) = self.metrics[name].to(self.device), self.halves
+
         def step() -> int:
             metric.reset()
             metric.update(*real, real=True)

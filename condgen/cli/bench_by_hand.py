@@ -1,15 +1,16 @@
 """Training loops by hand for a config's own nets, losses, optimizers and average: no Lightning, no checks, no log.
 
-They pull the same levers as condgen (uint8 batches, channels-last, fused optimizers, a frozen discriminator), so what
-`condgen fit` takes more than they do is overhead.
+They pull the same levers as condgen (uint8 batches, channels-last, fused optimizers, a frozen discriminator that judges
+once), so what `condgen fit` takes more than they do is overhead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import cast
+from typing import Any
 
+import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,6 +19,7 @@ from condgen.bench import Loop
 from condgen.cli.bench_works import device_of
 from condgen.cli.lightning import CLI
 from condgen.models import DDPM, VAE, AdversarialModel
+from condgen.models.ddpm import separate
 from condgen.models.players import frozen
 from condgen.objectives import elbo, kl_standard_normal, reparameterise
 from condgen.pixels import to_model_range
@@ -28,19 +30,34 @@ Step = Callable[[Batch, int], None]
 """Trains on a batch, so many images after the start."""
 
 
-def bare(cli: CLI) -> Loop:
-    """Return a loop for the model of a run that is not going to be fitted."""
+def has_loop(model: L.LightningModule) -> bool:
+    """Tell whether there is a loop for a model: it is of a family's plain kind."""
+    if isinstance(model, AdversarialModel):
+        more = (model.penalty, model.augment, model.reconstruction_weight, model.schedule, model.gradient_clip_val)
+        plain = model.discriminator_steps == model.accumulate_grad_batches == model.adversarial_weight == 1
+        return plain and not any(more)
+    if isinstance(model, VAE):
+        return not (model.schedule or model.objective.kl_warmup or model.objective.free_bits)
+    return isinstance(model, DDPM) and model.schedule is None and len(separate(model.denoiser.encoder)) < 2
+
+
+def by_hand(cli: CLI) -> Loop:
+    """Return a loop for the model of a run that is not going to be fitted.
+
+    Raises:
+        ValueError: If there is none.
+    """
     model, device = cli.model.to(device_of(cli)), device_of(cli)
+    if not has_loop(model) or cli.trainer.accumulate_grad_batches != 1:
+        raise ValueError(f"there is no loop by hand for {type(model).__name__} with these settings")
     half = "16" in str(cli.trainer.precision)
 
     def autocast() -> AbstractContextManager[object]:
         return torch.autocast(device.type, torch.bfloat16, enabled=half)
 
-    makers = {AdversarialModel: adversarial, VAE: vae, DDPM: ddpm}
-    make = next((make for kind, make in makers.items() if isinstance(model, kind)), None)
-    if make is None:
-        raise ValueError(f"there is no loop by hand for {type(model).__name__}")
-    train: Step = make(model, cli.trainer.gradient_clip_val, autocast)
+    makers: dict[type[Any], Callable[..., Step]] = {AdversarialModel: adversarial, VAE: vae, DDPM: ddpm}
+    make = next(make for kind, make in makers.items() if isinstance(model, kind))
+    train = make(model, cli.trainer.gradient_clip_val, autocast)
     feed, seen = batches(cli), 0
 
     def step() -> int:
@@ -67,7 +84,7 @@ def batches(cli: CLI) -> Iterator[Batch]:
 
 def adversarial(model: AdversarialModel, clip: float | None, autocast: Autocast) -> Step:
     """Train a discriminator and a generator in turns; without penalty, augmentation and reconstruction."""
-    optimizer_g, optimizer_d = cast(list[torch.optim.Optimizer], model.configure_optimizers())
+    optimizer_g, optimizer_d = model.configure_optimizers()
     net_g, net_d, weight = model.generator, model.discriminator, model.classifier_weight
     judging = list(net_d.parameters())
 
@@ -79,7 +96,7 @@ def adversarial(model: AdversarialModel, clip: float | None, autocast: Autocast)
         with autocast():
             with torch.no_grad():
                 fake = net_g(torch.randn(len(real), *model.prior_shape, device=real.device), cond)
-            on_real, on_fake = net_d(real, cond), net_d(fake, cond)
+            on_real, on_fake = net_d.judge_both(real, fake, cond)
             loss = model.loss.discriminator(on_real.logits.float(), on_fake.logits.float())
             if weight:
                 loss = loss + classified(on_real.features, cond["label"]) + classified(on_fake.features, cond["label"])
@@ -128,7 +145,8 @@ def ddpm(model: DDPM, clip: float | None, autocast: Autocast) -> Step:
         with autocast():
             out = model.denoiser(x_t, model.time(1) * t.to(x_0.device), cond, drop)
         error = (out.float() - prediction.target(x_0, noise, *process.scales(t, x_0))).square().flatten(1).mean(dim=1)
-        return (model.weighting(prediction, process.snr(t)).to(error) * error).mean()
+        loss: Tensor = (model.weighting(prediction, process.snr(t)).to(error) * error).mean()
+        return loss
 
     return single(model, clip, loss_of)
 
