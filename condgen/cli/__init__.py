@@ -27,6 +27,7 @@ VERBS = {
     "info": ("condgen.cli.info", "what a checkpoint takes: condgen info RUN"),
     "export": ("condgen.cli.export", "a model to share:      condgen export RUN FOLDER"),
     "data": ("condgen.cli.data", "look at images:        condgen data check FOLDER; condgen data show data/mnist.yaml"),
+    "bench": ("condgen.cli.bench", "how fast it is here:   condgen bench train -c trainer/default.yaml -c RUN"),
     "compare": ("condgen.cli.compare", "compare scored runs:   condgen compare RUN RUN --out compare.html"),
     "list": ("condgen.cli.list", "what there is:         condgen list [models|data|conditions|metrics|samplers|nets]"),
     "init": ("condgen.cli.init", "your own images:       condgen init DIR, a starter experiment"),

@@ -23,6 +23,7 @@ import condgen.processes  # noqa: F401 - so that classes can be named without th
 from condgen.callbacks import (
     Checkpoint,
     CollapseWatch,
+    CompileNets,
     EvaluateLikelihood,
     EvaluateSamples,
     ExportRecogniser,
@@ -42,6 +43,8 @@ from condgen.cli.failures import failures
 from condgen.cli.files import is_first_process, shared_run_folder
 from condgen.cli.includes import expand_includes
 from condgen.cli.lock import locked
+from condgen.cli.precision import choose_precision
+from condgen.cli.profiler import NoProfiler
 from condgen.cli.quiet import quiet
 from condgen.cli.restricted import check_config, restricted
 from condgen.cli.resume import add_resume, check_changes, check_processes, finished, folder_of_job, resumed_folder
@@ -64,6 +67,7 @@ class CLI(LightningCLI):
     more_given = False
     trusted: Sequence[str] = ()
     exported: dict[str, Any] | None = None
+    precision_reason: str | None = None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name, condgen's callbacks, and the links from data to model."""
@@ -78,6 +82,7 @@ class CLI(LightningCLI):
         parser.add_lightning_class_args(CollapseWatch, "collapse")
         parser.add_lightning_class_args(EvaluateSamples, "evaluation")
         parser.add_lightning_class_args(EvaluateLikelihood, "likelihood")
+        parser.add_lightning_class_args(CompileNets, "compile")
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
         parser.set_defaults({"seed_everything": 0})
@@ -134,13 +139,15 @@ class CLI(LightningCLI):
             print(f"goes on from step {self.beginning['global_step']} in {self.resumed}")
 
     def before_instantiate_classes(self) -> None:
-        """Refuse what would be ignored or fail late."""
+        """Refuse what would be ignored or fail late, and choose the precision where it is left open."""
         config = self.config[self.subcommand]
         config["include"] = None
         init_args = config.model.get("init_args") or Namespace()
         for name in LINKED:
             if init_args.get(name) is not None:
                 raise UserError(f"model.{name} comes from the data and cannot be given")
+        if self.subcommand == "fit" and self.resumed is None:
+            self.precision_reason = choose_precision(config.trainer)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Make the run's folder and the trainer that writes into it."""
@@ -157,6 +164,8 @@ class CLI(LightningCLI):
         kwargs["default_root_dir"] = str(self.run_folder)
         kwargs["plugins"] = with_atomic_saves(config.trainer.get("plugins"))
         kwargs["logger"] = [RunLog(self.run_folder), *others]
+        if config.trainer.profiler is None:
+            kwargs["profiler"] = NoProfiler()
         if config.trainer.strategy == "auto":
             kwargs["strategy"] = strategy_for(self.model, config.trainer)
         try:
@@ -177,8 +186,9 @@ class CLI(LightningCLI):
         if config.get("enable_checkpointing") is False:
             callbacks = [c for c in callbacks if not isinstance(c, Checkpoint)]
         check_monitor(self.model, callbacks)
-        beside = [ExportRecogniser(), WritePredictions()]
-        trainer: L.Trainer = super()._instantiate_trainer(config, [TrainingTime(), *callbacks, *beside])
+        beside: L.Callback = WritePredictions() if self.subcommand == "predict" else ExportRecogniser()
+        callbacks = [TrainingTime(), *callbacks, *suited_to(self.model, [beside])]
+        trainer: L.Trainer = super()._instantiate_trainer(config, callbacks)
         return trainer
 
 
@@ -208,7 +218,7 @@ def build(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
             return {verb: LightningCLI.subcommands()[verb]}
 
         def _run_subcommand(self, subcommand: str) -> None:
-            """Wait: `start` runs it, apart from what may fail while building."""
+            """Wait: `execute` runs it, apart from what may fail while building."""
 
     Verb.trusted = trusted
     strict = {"exit_on_error": False}

@@ -103,6 +103,10 @@ class ImageDataModule(L.LightningDataModule):
         check_condition(batch["cond"], self.cond_spec, (), self.image_shape)
         return batch
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move a raw batch; on the CPU it is there already, and a walk through it would find nothing to do."""
+        return batch if device.type == "cpu" else super().transfer_batch_to_device(batch, device, dataloader_idx)
+
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Batch:
         """Let a raw batch in: uint8 -> [-1, 1], augmented in training, by draws keyed to its number."""
         image, cond = to_model_range(batch["pixels"]), conditions_to_model(batch["cond"])
