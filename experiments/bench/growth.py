@@ -1,7 +1,5 @@
 """How cost grows: with the number of images, their height, the nets' width, the batch, and sampling steps.
 
-python -m experiments.bench.growth [--json FILE]
-
 Images are noise, as cost does not depend on what they show. First, training and reading of 60,000 images against 6,000.
 Then a model of cost: a step takes a fixed time and its operations over a rate, both fitted to the smallest and the
 largest of three sizes; what it says of the one between is held to what that takes.
@@ -9,19 +7,17 @@ largest of three sizes; what it says of the one between is held to what that tak
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from condgen.bench import Work, gflop_per_image, in_turns, machine, markdown, peaks, pin, warm_up, write_json
-from condgen.bench.figures import digits
-from condgen.cli.bench_works import loading, sampling, steady, training
-from experiments.bench.compare import Comparison, Group, Side, measure, options
+from condgen.bench import AGAIN, Comparison, Group, Side, Work, digits, gflop_per_image, in_turns, warm_up
+from condgen.cli.bench_works import loading, sampling, training
+from experiments.bench.settings import FULL, Part, Rows, Setting, compared
 
-HERE = Path(__file__).parent
 MODEL = ["-c", "model/ddpm.yaml", "--model.net.attention=[]"]
 SWEEPS: dict[str, dict[str, list[str]]] = {
     "height": {f"{side} px": [*MODEL, f"--data.path={side}"] for side in (16, 32, 64)},
@@ -33,15 +29,8 @@ SWEEPS: dict[str, dict[str, list[str]]] = {
     },
 }
 """Three sizes of each; `data.path` stands for the height of the images."""
-COLUMNS = {
-    "sweep": "what grows",
-    "size": "to",
-    "gflop_per_step": "GFLOP/step",
-    "ms_per_step": "ms/step",
-    "predicted_ms": "predicted",
-    "error": "error",
-    "contended": "contended",
-}
+LARGE = 60_000
+"""Images of the larger set; the smaller one has a tenth."""
 
 
 class Step(NamedTuple):
@@ -49,6 +38,7 @@ class Step(NamedTuple):
 
     gflop: float
     ms: float
+    images: int
     contended: bool
 
 
@@ -61,58 +51,69 @@ def images(folder: Path, count: int, side: int = 32) -> Path:
     return path
 
 
-def data_growth(folder: Path, counts: tuple[int, int]) -> Group:
+def data_growth(setting: Setting) -> Group:
     """Compare training, and reading alone, of many images with few."""
-    common = ["-c", "trainer/default.yaml", "-c", "model/mlp_vae.yaml", "--trainer.accelerator=cpu"]
+    common = ["-c", "trainer/default.yaml", "-c", "model/mlp_vae.yaml"]
+    many = 1000 if setting.smoke else LARGE
+    few = many // 10
 
     def cli(count: int) -> Any:
-        return steady([*common, "--data=ImageArrays", f"--data.path={images(folder, count)}"], folder / "runs")
+        return setting.built(*common, "--data=ImageArrays", f"--data.path={images(setting.folder, count)}")
 
-    few, many = counts
+    def trained(count: int) -> Work:
+        return training(cli(count))
+
+    def read(count: int) -> Work:
+        return loading(cli(count))
+
     sides = {
-        f"training on {many:,}": Side(lambda: training(cli(many))),
-        "again": Side(lambda: training(cli(many))),
-        f"training on {few:,}": Side(lambda: training(cli(few))),
-        f"reading {many:,}": Side(lambda: loading(cli(many))),
-        f"reading {few:,}": Side(lambda: loading(cli(few))),
+        f"training on {many:,}": Side(partial(trained, many)),
+        AGAIN: Side(partial(trained, many)),
+        f"training on {few:,}": Side(partial(trained, few)),
+        f"reading {many:,}": Side(partial(read, many), counted=False),
+        f"reading {few:,}": Side(partial(read, few), counted=False),
     }
     comparisons = [
-        Comparison(f"training on {many:,}", f"training on {few:,}", "ten times the images"),
-        Comparison(f"reading {many:,}", f"reading {few:,}", "ten times the images"),
+        Comparison(f"{what} {many:,}", f"{what} {few:,}", f"{what} ten times the images")
+        for what in ("training on", "reading")
     ]
     return Group("cost of an image as the set grows", sides, comparisons)
 
 
-def steps_of(sweep: dict[str, list[str]], folder: Path, rounds: int, seconds: float, sampled: bool) -> dict[str, Step]:
-    """Time all sizes of a sweep in turns."""
+def sweep(name: str, setting: Setting) -> Rows:
+    """Time all sizes of a sweep in turns, fit the model of cost, and say how far off it is."""
     works: dict[str, Work] = {}
-    for size, flags in sweep.items():
+    for size, flags in SWEEPS[name].items():
         side = next(flag.partition("=")[2] for flag in flags if flag.startswith("--data.path="))
-        where = f"--data.path={images(folder, 2000, int(side))}"
-        args = ["-c", "trainer/default.yaml", "--data=ImageArrays", *flags, where, "--trainer.accelerator=cpu"]
-        cli = steady(args, folder / "runs")
-        works[size] = sampling(cli)[1] if sampled else training(cli)
+        where = f"--data.path={images(setting.folder, 2000, int(side))}"
+        args = ["-c", "trainer/default.yaml", "--data=ImageArrays", *flags, where, f"--trainer.precision={FULL}"]
+        cli = setting.built(*args)
+        works[size] = sampling(cli)[1] if name == "sampling steps" else training(cli)
     for work in works.values():
         warm_up(work)
-    timings = in_turns(works, rounds=rounds, seconds=seconds)
+    timings = in_turns(works, rounds=setting.protocol.rounds, seconds=setting.protocol.seconds)
     found = {}
     for size, work in works.items():
-        cost, block = gflop_per_image(work), timings[size].blocks[0]
-        found[size] = Step(cost * block.images / block.steps, timings[size].ms_per_step, timings[size].contended)
+        cost, block, timing = gflop_per_image(work), timings[size].blocks[0], timings[size]
+        count = block.images // block.steps
+        found[size] = Step(cost * count, timing.ms_per_step, count, timing.contended)
         work.close()
-    return found
+    return rows_of(name, found)
 
 
-def rows_of(name: str, found: dict[str, Step]) -> list[dict[str, Any]]:
+def rows_of(name: str, found: dict[str, Step]) -> Rows:
     """Fit the smallest and the largest; predict the one between."""
     small, middle, large = found.values()
     rate = (large.gflop - small.gflop) / (large.ms - small.ms)
     fixed = small.ms - small.gflop / rate
     predicted = fixed + middle.gflop / rate
-    rows: list[dict[str, Any]] = [
+    rows: Rows = [
         {
-            "sweep": name,
-            "size": size,
+            "work": f"cost of a step as the {name} grows",
+            "comparison": size,
+            "ours": digits(1000 * step.images / step.ms),
+            "peer": None,
+            "ratio": None,
             "gflop_per_step": digits(step.gflop),
             "ms_per_step": digits(step.ms),
             "contended": step.contended,
@@ -125,26 +126,7 @@ def rows_of(name: str, found: dict[str, Step]) -> list[dict[str, Any]]:
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=60_000, help="the larger of the two sets")
-    parser.add_argument("--sweeps", default=",".join(SWEEPS))
-    options(parser, "growth")
-    args = parser.parse_args()
-    pin(1)
-    limit, rows = peaks(), []
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        rows = measure(data_growth(folder, (args.images // 10, args.images)), limit, args.rounds, args.seconds)
-        sweeps: list[dict[str, Any]] = []
-        for sweep in args.sweeps.split(","):
-            found = steps_of(SWEEPS[sweep], folder, args.rounds, args.seconds, sweep == "sampling steps")
-            sweeps += rows_of(sweep, found)
-            print(markdown(sweeps, COLUMNS), flush=True)
-    write_json(args.json, {"machine": machine(), "peaks": limit, "rows": rows, "sweeps": sweeps})
-    for row in rows:
-        print(f"{row['peer_name']}: {row['ratio']} ({row['ratio_min_max']}) of the images/s with ten times as many")
-
-
-if __name__ == "__main__":
-    main()
+PARTS: Mapping[str, Part] = {
+    "growth/images": compared(data_growth),
+    **{f"growth/{name.replace(' ', '_')}": partial(sweep, name) for name in SWEEPS},
+}

@@ -1,44 +1,32 @@
-"""Each lever of training speed alone, moved on condgen's own configs: those that help, and those that do not.
+"""Each lever of speed alone, moved on condgen's own configs: those that help, and those that do not.
 
-python -m experiments.bench.levers --root DATA [--models cgan,dcgan,vae,mlp_vae,ddpm] [--json FILE]
-
-DATA holds MNIST/raw. A row is a config with one thing changed, against the config as it is; below 1 is slower.
+A row is a config in float32 with one thing changed, against the config as it is; below 1 is slower.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import MethodType
 
 import torch
-from torch import Tensor
 
-from condgen.bench import Work, peaks, pin
-from condgen.cli.bench_works import steady, training
+import condgen.models.denoiser
+from condgen.bench import AGAIN, Comparison, Group, Loop, Side, Work
+from condgen.cli.bench_works import sampling, training
 from condgen.models import AdversarialModel
-from condgen.nets import Judgement
-from condgen.types import Batch
-from experiments.bench.compare import Comparison, Group, Side, options, run
+from condgen.models.players import compile_nets
+from experiments.bench.settings import FULL, HALF, Part, Setting, compared
 
-OPTIMIZERS = {
-    "cgan": ("generator_optimizer", "discriminator_optimizer"),
-    "dcgan": ("generator_optimizer", "discriminator_optimizer"),
-    "vae": ("optimizer",),
-    "mlp_vae": ("optimizer",),
-    "ddpm": ("optimizer",),
-}
-PLAYERS = "[generator.net, discriminator.net]"
-NETS = {
+PLAYERS = ("generator_optimizer", "discriminator_optimizer"), "[generator.net, discriminator.net]"
+AUTOENCODER = ("optimizer",), "[nets.inference.net, nets.decoder.net]"
+MODELS = {
     "cgan": PLAYERS,
     "dcgan": PLAYERS,
-    "vae": "[nets.inference.net, nets.decoder.net]",
-    "mlp_vae": "[nets.inference.net, nets.decoder.net]",
-    "ddpm": "[denoiser.net]",
+    "mlp_vae": AUTOENCODER,
+    "vae": AUTOENCODER,
+    "ddpm": (("optimizer",), "[denoiser.net]"),
 }
+"""Optimizers of each model, and its nets."""
 Change = Callable[[torch.nn.Module], object]
 
 
@@ -46,71 +34,98 @@ def channels_first(model: torch.nn.Module) -> None:
     model.to(memory_format=torch.contiguous_format)
 
 
-def one_pass(model: torch.nn.Module) -> None:
-    """Let the discriminator judge real and generated images side by side; right only where it has no batch norm."""
+def two_passes(model: torch.nn.Module) -> None:
+    """Let the discriminator judge real and generated images one after the other."""
     assert isinstance(model, AdversarialModel)
-    model.discriminator_loss = MethodType(loss_of_one_pass, model)  # type: ignore[method-assign]
+    model.discriminator.compares = True
 
 
-def loss_of_one_pass(model: AdversarialModel, batch: Batch) -> Tensor:
-    cond, real = batch["cond"], batch["image"]
-    with torch.no_grad():
-        fake = model.generator(model.draw_prior(len(real), "discriminator"), cond)
-    both: Judgement = model.discriminator(
-        torch.cat([real, fake]), {key: torch.cat([value, value]) for key, value in cond.items()}
-    )
-    on_real, on_fake = (Judgement(*pair) for pair in zip(*(part.chunk(2) for part in both), strict=True))
-    loss = model.loss.discriminator(on_real.logits.float(), on_fake.logits.float())
-    model.losses["train/discriminator_loss"] = loss.detach()
-    if model.classifier_weight:
-        loss = loss + model._classify(on_real, cond, "real") + model._classify(on_fake, cond, "fake")
-    return loss
+def arguments(name: str, setting: Setting) -> list[str]:
+    """Return the options of a shipped config on MNIST, in float32."""
+    config = ["-c", "trainer/default.yaml", "-c", "data/mnist.yaml", "-c", f"model/{name}.yaml"]
+    return [*config, *setting.where(), f"--trainer.precision={FULL}"]
 
 
-def group(model: str, root: str, runs: Path) -> Group:
-    """Compare a config's variants with the config."""
-    config = ["-c", "trainer/default.yaml", "-c", "data/mnist.yaml", "-c", f"model/{model}.yaml"]
-    args = [*config, f"--data.root={root}", "--data.download=false", "--trainer.accelerator=cpu"]
+def trained(name: str, setting: Setting) -> Group:
+    """Compare training with variants of a config with the config."""
+    optimizers, nets = MODELS[name]
 
     def variant(*flags: str, change: Change | None = None) -> Work:
-        cli = steady([*args, *flags], runs)
+        cli = setting.built(*arguments(name, setting), *flags)
         if change is not None:
             change(cli.model)
         return training(cli)
 
-    optimizers = OPTIMIZERS[model]
+    def optimizer(*settings: str) -> Work:
+        return variant(*(f"--model.{which}.{value}" for which in optimizers for value in settings))
+
+    compiled, half = f"--compile.nets={nets}", f"--trainer.precision={HALF}"
     sides = {
         "as it is": Side(variant),
-        "again": Side(variant),
-        "bf16 autocast": Side(partial(variant, "--trainer.precision=bf16-mixed"), "bf16-mixed"),
-        "Adam not fused": Side(partial(variant, *(f"--model.{name}.fused=false" for name in optimizers))),
-        "Adam foreach": Side(
-            partial(variant, *(f"--model.{n}.{v}" for n in optimizers for v in ("fused=false", "foreach=true")))
-        ),
-        "channels first": Side(partial(variant, change=channels_first)),
-        "compiled": Side(partial(variant, f"--compile.nets={NETS[model]}")),
-        "compiled, bf16": Side(
-            partial(variant, f"--compile.nets={NETS[model]}", "--trainer.precision=bf16-mixed"), "bf16-mixed"
-        ),
+        AGAIN: Side(variant),
+        "bfloat16": Side(partial(variant, half), HALF),
+        "Adam not fused": Side(partial(optimizer, "fused=false")),
+        "Adam foreach": Side(partial(optimizer, "fused=false", "foreach=true")),
+        "compiled": Side(partial(variant, compiled)),
+        "compiled, bfloat16": Side(partial(variant, compiled, half), HALF),
     }
-    if "gan" in model:
-        sides["one pass of the discriminator"] = Side(partial(variant, change=one_pass))
-    if model == "ddpm":
+    if name not in ("cgan", "mlp_vae"):
+        sides["channels first"] = Side(partial(variant, change=channels_first))
+    if "gan" in name:
+        sides["two passes of the discriminator"] = Side(partial(variant, change=two_passes))
+    if name == "ddpm":
         sides["checkpointed"] = Side(partial(variant, "--model.net.checkpoint=true"))
-    comparisons = [Comparison(name, "as it is", name) for name in sides if name != "as it is"]
-    return Group(f"{model}.yaml on MNIST", sides, comparisons)
+    return Group(f"{name}.yaml on MNIST, training", sides, changes(sides))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", required=True)
-    parser.add_argument("--models", default=",".join(OPTIMIZERS))
-    options(parser, "levers")
-    args = parser.parse_args()
-    pin(1)
-    with TemporaryDirectory() as runs:
-        run((group(model, args.root, Path(runs)) for model in args.models.split(",")), peaks(), args)
+def changes(sides: Mapping[str, Side]) -> list[Comparison]:
+    """Compare all with the config as it is."""
+    return [Comparison(name, "as it is", name) for name in sides if name not in ("as it is", AGAIN)]
 
 
-if __name__ == "__main__":
-    main()
+def sampled(name: str, setting: Setting) -> Group:
+    """Compare sampling in variants with sampling as it is, by 4 steps, under guidance."""
+    few = ["--model.sampler.steps=4"] if name == "ddpm" else []
+
+    def variant(chunk: int = 64, *, half: bool = False, compiled: bool = False) -> Work:
+        model, work = sampling(setting.built(*arguments(name, setting), *few), half)
+        model.sample_chunk = chunk
+        if compiled:
+            compile_nets(model.sampling_net)
+        return work
+
+    sides = {
+        "as it is": Side(variant),
+        AGAIN: Side(variant),
+        "chunks of 16": Side(partial(variant, 16)),
+        "chunks of 256": Side(partial(variant, 256)),
+        "bfloat16": Side(partial(variant, half=True), HALF),
+        "compiled": Side(partial(variant, compiled=True)),
+    }
+    if name == "ddpm":
+        sides["guidance in one batch"] = Side(lambda: InOneBatch(variant()))
+    return Group(f"{name}.yaml on MNIST, sampling", sides, changes(sides))
+
+
+class InOneBatch:
+    """Work whose steps estimate under all conditions at once, as on a GPU."""
+
+    def __init__(self, loop: Work) -> None:
+        assert isinstance(loop, Loop)
+        self.inner, self.device = loop.step, loop.device
+        self.loop = Loop(self.step, loop.device)
+        self.block, self.close = self.loop.block, self.loop.close
+
+    def step(self) -> int:
+        before = condgen.models.denoiser.in_one_batch
+        condgen.models.denoiser.in_one_batch = lambda device: True
+        try:
+            return self.inner()
+        finally:
+            condgen.models.denoiser.in_one_batch = before
+
+
+PARTS: Mapping[str, Part] = {
+    **{f"levers/{name}": compared(partial(trained, name)) for name in MODELS},
+    **{f"levers/{name}_sampling": compared(partial(sampled, name)) for name in ("dcgan", "ddpm")},
+}

@@ -1,45 +1,30 @@
 """What `condgen fit` takes more than a loop by hand, a step, on tiny nets and on steps of 10 ms and more.
 
-python -m experiments.bench.overhead --root DATA [--json FILE]
-
-DATA holds MNIST/raw. `more ms/step` is the overhead, `ratio` the share of the loop's speed that is left. Beside condgen
-stands the same loop as Lightning's documentation has it: every loss logged by `self.log`, optimizers toggled, and the
-Trainer's own bar, logger and checkpoints.
+`more than peer, ms` is the overhead, `ratio` the share of the loop's speed that is left. Beside condgen stands the same
+loop as Lightning's documentation has it: every loss logged by `self.log`, optimizers toggled, and the Trainer's own
+bar, logger and checkpoints.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
 
-from condgen.bench import Foreign, Work, peaks, pin
-from condgen.cli.bench_works import Watched, steady, training
+from condgen.bench import AGAIN, Comparison, Foreign, Group, Side, Work
+from condgen.cli.bench_by_hand import by_hand
+from condgen.cli.bench_works import Watched, training
 from condgen.cli.lightning import CLI
 from condgen.models import AdversarialModel
 from condgen.pixels import to_model_range
-from experiments.bench.bare import bare
-from experiments.bench.compare import Comparison, Group, Side, options, run
+from experiments.bench.settings import Part, Setting, compared
 
-HERE = Path(__file__).parent
-TINY = ["--model.generator.hidden=[32]", "--model.discriminator.hidden=[32]", "--data.batch_size=16"]
-CONFIGS = {
-    "tiny CGAN on digits, 17 batches an epoch": ["-c", "data/digits.yaml", "-c", "model/cgan.yaml", *TINY[:2]],
-    "tiny CGAN on MNIST": ["-c", "data/mnist.yaml", "-c", "model/cgan.yaml", *TINY],
-    "tiny VAE on MNIST": [
-        *["-c", "data/mnist.yaml", "-c", "model/mlp_vae.yaml", "--data.batch_size=16"],
-        *["--model.inference.hidden=[32]", "--model.decoder.hidden=[32]"],
-    ],
-    "CGAN, batch 64": ["-c", str(HERE / "cgan.yaml")],
-    "VAE, batch 512": ["-c", str(HERE / "vae.yaml"), "--data.batch_size=512"],
-    "DDPM, batch 4": ["-c", str(HERE / "ddpm.yaml"), "--data.batch_size=4"],
-}
+TINY = ["--model.generator.hidden=[32]", "--model.discriminator.hidden=[32]"]
 USUAL = "Lightning as it is usually written"
 
 
@@ -96,38 +81,38 @@ def usual(cli: CLI, folder: Path) -> Work:
     return Foreign(fit, lambda batch: len(batch["pixels"]))
 
 
-def group(title: str, config: list[str], root: str, folder: Path) -> Group:
-    """Compare condgen, and Lightning as it is usually written, with a loop by hand."""
-    where = [f"--data.root={root}", "--data.download=false"] if "digits.yaml" not in " ".join(config) else []
-    args = ["-c", "trainer/default.yaml", *config, *where, "--trainer.accelerator=cpu"]
+def configs(setting: Setting) -> dict[str, tuple[str, list[str]]]:
+    """Return a title and the options of each config."""
+    mnist = ["-c", "data/mnist.yaml", *setting.where()]
+    mlp_vae = ["--model.inference.hidden=[32]", "--model.decoder.hidden=[32]", "--data.batch_size=16"]
+    return {
+        "digits": (
+            "tiny CGAN on digits, 17 batches an epoch",
+            ["-c", "data/digits.yaml", "-c", "model/cgan.yaml", *TINY],
+        ),
+        "tiny_cgan": ("tiny CGAN on MNIST", [*mnist, "-c", "model/cgan.yaml", *TINY, "--data.batch_size=16"]),
+        "tiny_vae": ("tiny VAE on MNIST", [*mnist, "-c", "model/mlp_vae.yaml", *mlp_vae]),
+        "cgan": ("CGAN, batch 64", setting.config("cgan")),
+        "vae": ("VAE, batch 512", [*setting.config("vae"), "--data.batch_size=512"]),
+        "ddpm": ("DDPM, batch 4", [*setting.config("ddpm"), "--data.batch_size=4"]),
+    }
+
+
+def group(name: str, setting: Setting) -> Group:
+    """Compare condgen, and Lightning as it is usually written, with a loop by hand; all in float32."""
+    title, config = configs(setting)[name]
+    args = ["-c", "trainer/default.yaml", *config, "--trainer.precision=32-true"]
 
     def ours() -> Work:
-        return training(steady(args, folder / "runs"))
+        return training(setting.built(*args))
 
-    sides: dict[str, Side] = {"condgen": Side(ours), "again": Side(ours)}
-    sides["loop by hand"] = Side(lambda: bare(steady(args, folder / "runs")))
-    comparisons = [Comparison("condgen", "loop by hand", "overhead")]
+    sides = {"condgen": Side(ours), AGAIN: Side(ours), "loop by hand": Side(lambda: by_hand(setting.built(*args)))}
+    comparisons = [Comparison("condgen", "loop by hand", "condgen")]
     if "CGAN" in title:
-        sides[USUAL] = Side(lambda: usual(steady(args, folder / "runs"), folder / "usual"))
-        comparisons.append(Comparison(USUAL, "loop by hand", "overhead of Lightning's defaults"))
+        sides[USUAL] = Side(lambda: usual(setting.built(*args), setting.folder / "usual"))
+        comparisons.append(Comparison(USUAL, "loop by hand", "Lightning's defaults"))
     return Group(title, sides, comparisons)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", required=True)
-    parser.add_argument("--only", default="", help="groups whose title has this word")
-    options(parser, "overhead")
-    args = parser.parse_args()
-    pin(1)
-    with TemporaryDirectory() as folder:
-        makers: list[Callable[[], Group]] = [
-            lambda title=title, config=config: group(title, config, args.root, Path(folder))
-            for title, config in CONFIGS.items()
-            if args.only in title
-        ]
-        run((make() for make in makers), peaks(), args)
-
-
-if __name__ == "__main__":
-    main()
+NAMES = ("digits", "tiny_cgan", "tiny_vae", "cgan", "vae", "ddpm")
+PARTS: Mapping[str, Part] = {f"overhead/{name}": compared(partial(group, name)) for name in NAMES}

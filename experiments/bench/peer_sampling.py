@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from condgen.bench import Loop, Work
-from condgen.cli.bench_works import steady
+from condgen.bench import AGAIN, Comparison, Group, Loop, Side, Work
 from condgen.models import DDPM
 from condgen.processes import DDIM
-from experiments.bench import peer_loops as peers
-from experiments.bench.compare import Comparison, Group, Side
+from experiments.bench import peer_loops as loops
+from experiments.bench.settings import FULL, HALF, Part, Setting, compared
 
 BATCH, STEPS = 16, 10
+LABEL = {"label": torch.arange(BATCH) % 10}
 
 
-def ours(config: Path, root: str, folder: Path) -> DDPM:
+def ours(setting: Setting) -> DDPM:
     """Return condgen's model, that samples in chunks of the batch, without guidance."""
-    args = ["-c", str(config), "--data.root", root, "--data.download=false", "--trainer.accelerator=cpu"]
-    model = steady(args, folder / "runs").model
+    model = setting.built(*setting.config("ddpm")).model
     assert isinstance(model, DDPM)
     model.sample_chunk, model.sampler = BATCH, DDIM(steps=STEPS)
     return model.eval()
 
 
-def forward(net: Callable[[Tensor, Tensor], object], half: bool) -> Work:
+def forward(net: Callable[[Tensor, Tensor], object], half: bool = False, dtype: torch.dtype = torch.float32) -> Work:
     """Apply a net to a batch."""
-    x, t = torch.randn(BATCH, *peers.SHAPE), torch.full((BATCH,), 500)
+    x, t = torch.randn(BATCH, *loops.SHAPE).to(dtype), torch.full((BATCH,), 500)
 
     @torch.no_grad()
     def step() -> int:
@@ -40,53 +39,62 @@ def forward(net: Callable[[Tensor, Tensor], object], half: bool) -> Work:
     return Loop(step)
 
 
-def channels_last(net: nn.Module) -> nn.Module:
-    return net.to(memory_format=torch.channels_last)
+def unet(setting: Setting, half: bool) -> Work:
+    """Return one evaluation of condgen's net."""
+    model = ours(setting)
+    denoiser = model.sampling_net
+    encoded = denoiser.encoder(LABEL)
+    return forward(lambda x, t: denoiser.net(x, t, encoded), half)
 
 
-def one_step(config: Path, root: str, folder: Path) -> Group:
+def peer(make: Callable[[], nn.Module], how: str) -> Work:
+    """Return one evaluation of a peer's net: as it is, by autocast, or with all of its weights in bfloat16."""
+    net = make().eval()
+    if how == "fp32":
+        return forward(net)
+    net = net.to(memory_format=torch.channels_last)
+    return forward(net, half=True) if how == "autocast" else forward(net.bfloat16(), dtype=torch.bfloat16)
+
+
+def one_step(setting: Setting) -> Group:
     """Compare one evaluation of the nets."""
-    label = {"label": torch.arange(BATCH) % 10}
-
-    def unet(half: bool) -> Callable[[], Work]:
-        def make() -> Work:
-            model = ours(config, root, folder)
-            net, encoded = model.sampling_net.net, model.sampling_net.encoder(label)
-            return forward(lambda x, t: net(x, t, encoded), half)
-
-        return make
-
-    def of(make: Callable[[], nn.Module], half: bool) -> Callable[[], Work]:
-        return lambda: forward((channels_last(make()) if half else make()).eval(), half)
-
-    half = "bf16-mixed"
     sides = {
-        "condgen": Side(unet(False)),
-        "again": Side(unet(False)),
-        "condgen bf16": Side(unet(True), half),
-        "diffusers' U-Net": Side(of(peers.diffusers_net, False)),
-        "diffusers' U-Net, channels-last, bf16": Side(of(peers.diffusers_net, True), half),
-        "denoising-diffusion-pytorch's U-Net": Side(of(peers.lucidrains_net, False)),
-        "denoising-diffusion-pytorch's U-Net, channels-last, bf16": Side(of(peers.lucidrains_net, True), half),
+        "condgen": Side(partial(unet, setting, False)),
+        AGAIN: Side(partial(unet, setting, False)),
+        "condgen, bf16": Side(partial(unet, setting, True), HALF),
     }
-    comparisons = [Comparison("condgen", name, "fp32") for name in sides if "'" in name and "bf16" not in name]
-    comparisons += [Comparison("condgen bf16", name, "bf16") for name in sides if "'" in name and "bf16" in name]
+    nets = {
+        "diffusers' U-Net": (loops.diffusers_net, ("autocast", "bf16 weights")),
+        "denoising-diffusion-pytorch's U-Net": (loops.lucidrains_net, ("autocast",)),
+    }
+    comparisons = [Comparison("condgen, bf16", "condgen", "bf16 against fp32")]
+    for name, (make, halves) in nets.items():
+        sides[name] = Side(partial(peer, make, "fp32"))
+        comparisons += [Comparison("condgen", name, "fp32"), Comparison("condgen, bf16", name, "ours in bf16")]
+        for how in halves:
+            sides[f"{name}, {how}"] = Side(partial(peer, make, how), HALF)
+            comparisons.append(Comparison("condgen, bf16", f"{name}, {how}", "both bf16"))
     return Group("one evaluation of the U-Net, batch 16", sides, comparisons)
 
 
-def whole(config: Path, root: str, folder: Path) -> Group:
-    """Compare sampling in a few DDIM steps as each code base does it, in float32."""
+def whole(setting: Setting) -> Group:
+    """Compare sampling in a few DDIM steps as each code base does it."""
     from denoising_diffusion_pytorch import GaussianDiffusion
 
-    def sampled() -> Work:
-        model = ours(config, root, folder)
-        cond = {"label": torch.arange(BATCH) % 10}
-        return Loop(lambda: len(model.sample(cond, seeds=torch.arange(BATCH))))
+    def sampled(half: bool) -> Work:
+        model = ours(setting)
+        model.half_samples = half
+        return Loop(lambda: len(model.sample(LABEL, seeds=torch.arange(BATCH))))
 
     def theirs() -> Work:
-        diffusion = GaussianDiffusion(peers.lucidrains_net(), image_size=32, sampling_timesteps=STEPS)
+        diffusion = GaussianDiffusion(loops.lucidrains_net(), image_size=32, sampling_timesteps=STEPS)
         return Loop(lambda: len(diffusion.sample(batch_size=BATCH)))
 
-    peer = "denoising-diffusion-pytorch, GaussianDiffusion.sample"
-    sides = {"condgen": Side(sampled), "again": Side(sampled), peer: Side(theirs)}
-    return Group(f"sampling, {STEPS} DDIM steps, batch 16", sides, [Comparison("condgen", peer, "fp32")])
+    name = "denoising-diffusion-pytorch, GaussianDiffusion.sample"
+    sides = {"condgen": Side(partial(sampled, False)), AGAIN: Side(partial(sampled, False))}
+    sides |= {"condgen, bf16": Side(partial(sampled, True), HALF), name: Side(theirs, FULL)}
+    comparisons = [Comparison("condgen", name, "fp32"), Comparison("condgen, bf16", name, "ours in bf16")]
+    return Group(f"sampling, {STEPS} DDIM steps, batch 16", sides, comparisons)
+
+
+PARTS: Mapping[str, Part] = {"sampling/step": compared(one_step), "sampling/whole": compared(whole)}
