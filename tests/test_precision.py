@@ -34,7 +34,7 @@ def test_a_precision_is_chosen_only_where_it_is_left_open(monkeypatch: pytest.Mo
 
     def chosen(accelerator: str, precision: str | None = None, plugins: object = None) -> tuple[str | None, str | None]:
         trainer = Namespace(accelerator=accelerator, precision=precision, plugins=plugins)
-        return choose_precision(trainer), trainer.precision
+        return choose_precision(trainer, None), trainer.precision
 
     assert chosen("cpu") == ("avx512_bf16", "bf16-mixed")
     assert chosen("auto") == ("avx512_bf16", "bf16-mixed")

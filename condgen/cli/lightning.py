@@ -146,8 +146,8 @@ class CLI(LightningCLI):
         for name in LINKED:
             if init_args.get(name) is not None:
                 raise UserError(f"model.{name} comes from the data and cannot be given")
-        if self.subcommand == "fit" and self.resumed is None:
-            self.precision_reason = choose_precision(config.trainer)
+        if self.subcommand == "fit":
+            self.precision_reason = choose_precision(config.trainer, self.resumed)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Make the run's folder and the trainer that writes into it."""
