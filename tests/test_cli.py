@@ -244,6 +244,8 @@ def test_mistakes_are_one_line_with_the_nearest_name(args: list[str], words: str
         ({"include": ["data/digit.yaml"]}, "no config file data/digit.yaml, did you mean 'data/digits.yaml'?"),
         ({"include": "data/digits.yaml"}, "include must be a list"),
         ({"include": ["mistake.yaml"]}, "includes itself"),
+        ({"trainer": 1e308}, "trainer must hold options by their names, got 1e+308"),
+        ({"checkpoint": None}, "checkpoint must hold options by their names, got None"),
         ("model: [", "is not YAML"),
         ("- a\n- b", "mistake.yaml must be a mapping"),
     ],

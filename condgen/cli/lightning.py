@@ -38,7 +38,7 @@ from condgen.checkpoints import CheckpointError, find_checkpoint, read_checkpoin
 from condgen.checkpoints.export import is_export
 from condgen.cli.callbacks import check_monitor, suited_to
 from condgen.cli.errors import UserError
-from condgen.cli.explain import explain
+from condgen.cli.explain import explain, shortened
 from condgen.cli.failures import failures
 from condgen.cli.files import is_first_process, shared_run_folder
 from condgen.cli.includes import expand_includes
@@ -94,12 +94,19 @@ class CLI(LightningCLI):
         try:
             self.config = parser.parse_args(cast(list[str], args))
             check_config(self.config, self.trusted)
+            self._check_groups(self.config[self.config.subcommand])
             refuse_secrets(self.config[self.config.subcommand])
             if self.resumed is not None and self.more_given:
                 saved = parser.parse_args(["fit", "--config", str(self.resumed / "config.yaml")])
                 check_changes(self.resumed, saved.fit, self.config.fit)
         except ArgumentError as error:
             raise UserError(explain(error, self._options())) from error
+
+    def _check_groups(self, config: Namespace) -> None:
+        """Refuse a single value where options belong, which jsonargparse takes."""
+        for name in dict.fromkeys(option.partition(".")[0] for option in self._options() if "." in option):
+            if not isinstance(config.get(name), Namespace):
+                raise UserError(f"{name} must hold options by their names, got {shortened(repr(config.get(name)))}")
 
     def _options(self) -> list[str]:
         (parser,) = self._subcommand_parsers.values()

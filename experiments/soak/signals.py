@@ -1,7 +1,7 @@
 """SIGTERM from outside at random moments of five phases: a batch, a validation, a grid, a save, and twice in a row.
 
 The run must end with 143 and a checkpoint of the last batch that was done, or of the one that was going on, and the
-resumed run must end as the one that was never stopped.
+resumed run must end as the one that was never stopped. A run that is stopped in its last grid has ended without it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from condgen.callbacks import EvaluateSamples, SampleGrid
 from condgen.checkpoints import atomic, read_checkpoint
 from condgen.cli import main
 from condgen.models.recorded import RecordedModule
-from experiments.soak.runs import FAMILIES, SMALL, batches_seen, check_same, fit, resume
+from experiments.soak.runs import FAMILIES, SMALL, batches_seen, check_same, equal, fit, resume, trained
 
 TRIALS = 200
 LAST = 12
@@ -56,10 +56,23 @@ def trial(seed: int, prepared: dict[str, Path], folder: Path) -> dict[str, Any]:
     done = batches_seen(run)
     assert done >= begun, f"{phase}: batch {begun} was done, batch {done} is saved"
     assert not list(run.glob("checkpoints/.*"))
-    if done < LAST or read_checkpoint(run)["callbacks"]["Checkpoint"]["validating"]:
+    state = read_checkpoint(run)["callbacks"]
+    ended = done == LAST and not state["Checkpoint"]["validating"]
+    if not ended:
         resume(run)
-    check_same(run, prepared[name])
+    if ended and state["SampleGrid"]["owed"]:
+        found = equal(without_grid(run), without_grid(prepared[name]))
+        assert not found, found
+    else:
+        check_same(run, prepared[name])
     return {phase: 1}
+
+
+def without_grid(run: Path) -> dict[str, Any]:
+    """All that a run's last checkpoint holds but for the clock and what is said of pictures."""
+    content = trained(run)
+    del content["callbacks"]["SampleGrid"]
+    return content
 
 
 def tell_when(owner: Any, name: str, call: int, pipe: int) -> None:
