@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 from condgen.bench import digits

@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from condgen.bench import peak_memory, pin
 from condgen.cli import main as condgen
