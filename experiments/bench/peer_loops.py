@@ -28,6 +28,7 @@ from experiments.bench.peer_nets import (
     CGANGenerator,
     DCGANDiscriminator,
     DCGANGenerator,
+    DiffusersUNet,
     ReLUDecoder,
     ReLUEncoder,
 )
@@ -197,19 +198,7 @@ def lucidrains(root: str, folder: Path) -> Work:
 
 
 def diffusers_net() -> nn.Module:
-    from diffusers import UNet2DModel
-
-    attended = ("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"), ("AttnUpBlock2D", "UpBlock2D", "UpBlock2D")
-    return UNet2DModel(
-        sample_size=32,
-        in_channels=1,
-        out_channels=1,
-        block_out_channels=(32, 64, 128),
-        layers_per_block=1,
-        down_block_types=attended[0],
-        up_block_types=attended[1],
-        norm_num_groups=8,
-    )
+    return DiffusersUNet(SHAPE, CondDims()).net
 
 
 def diffusers_unet(half: bool) -> Work:

@@ -117,3 +117,26 @@ class ReLUDecoder(nn.Module):
 
     def forward(self, z: Tensor, cond: Encoded) -> Tensor:
         return self.layers(z).unflatten(1, self.shape)
+
+
+class DiffusersUNet(nn.Module):
+    """diffusers' UNet2DModel as it is, of as many parameters as condgen's in `ddpm.yaml`; without a condition."""
+
+    def __init__(self, shape: Shape, dims: CondDims) -> None:
+        from diffusers import UNet2DModel
+
+        super().__init__()
+        attended = ("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"), ("AttnUpBlock2D", "UpBlock2D", "UpBlock2D")
+        self.net = UNet2DModel(
+            sample_size=shape[1],
+            in_channels=shape[0],
+            out_channels=shape[0],
+            block_out_channels=(32, 64, 128),
+            layers_per_block=1,
+            down_block_types=attended[0],
+            up_block_types=attended[1],
+            norm_num_groups=8,
+        )
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Encoded) -> Tensor:
+        return self.net(x_t, t).sample
