@@ -12,6 +12,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+from condgen.heartbeat import heart
 from condgen.whole import whole_file
 
 TIMEOUT = 30.0
@@ -98,6 +99,7 @@ def _blocks(url: str) -> Iterator[bytes]:
         with urlopen(url, timeout=TIMEOUT) as source:
             promised = source.headers.get("Content-Length") or ""
             while block := source.read(BLOCK):
+                heart.beat()
                 count += len(block)
                 yield block
     except HTTPError as error:

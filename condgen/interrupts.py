@@ -75,10 +75,12 @@ class Interrupts:
     def take(self, requeue: int | None = None) -> None:
         """Put the handlers in, if signals are handled here, above those that others have put in meanwhile.
 
+        In a run that is benchmarked, whose thread is not the main one, they stay as they are.
+
         Args:
             requeue: The signal by which a cluster asks to save and to queue the job again; null for none.
         """
-        if self._active:
+        if self._active and threading.current_thread() is threading.main_thread():
             for signum in LEAVE:
                 signal.signal(signum, self._leave)
             if requeue is not None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import re
 import subprocess
 import sys
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
 
-import torch
+from condgen.bench import machine, write_json
+
+__all__ = ["ROOT", "condgen", "into_readme", "machine", "newest", "spread", "write_json"]
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,28 +25,6 @@ def condgen(verb: str, *args: str, threads: int | None = None) -> None:
 def newest(runs: Path, name: str, suffix: str = "") -> Path:
     """Return the last run's folder of a name; those of other verbs end with the verb."""
     return max(path for path in (runs / name).iterdir() if path.name.endswith(suffix))
-
-
-def machine() -> dict[str, Any]:
-    """Name what the figures were measured on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "processor": names[0] if names else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(part, path)
 
 
 READMES = [ROOT / "README.md", ROOT / "README.zh.md"]

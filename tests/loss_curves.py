@@ -9,6 +9,7 @@ rounding stays far below what a mistake does.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -56,7 +57,17 @@ Curves = dict[str, list[float]]
 
 def stack() -> dict[str, Any]:
     """Return what digits depend on."""
-    return {"cpu": torch.backends.cpu.get_cpu_capability(), "threads": THREADS, "torch": str(torch.__version__)}
+    capability = f"{torch.backends.cpu.get_cpu_capability()} of {processor()}"
+    return {"cpu": capability, "threads": THREADS, "torch": str(torch.__version__)}
+
+
+def processor() -> str:
+    """Name the processor's vendor, family and model, which kernels are chosen by; empty where Linux does not tell."""
+    info = Path("/proc/cpuinfo")
+    lines = dict(
+        re.findall(r"^(vendor_id|cpu family|model)\s*: (.+)$", info.read_text(), re.M) if info.is_file() else []
+    )
+    return " ".join(lines.values())
 
 
 def train(name: str, batches: int, runs: Path) -> Curves:

@@ -78,9 +78,11 @@ def parse_args(parser: OneLineParser, args: Any = None, namespace: Any = None) -
     raise ParsedError
 
 
-def parse_known_args(parser: OneLineParser, args: Any = None, namespace: Any = None) -> None:
-    """Parse, check that what is left are settings of samplers, and stop."""
-    _, rest = argparse.ArgumentParser.parse_known_args(parser, args, namespace)
+def parse_known_args(parser: OneLineParser, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+    """Parse, check that what is left are settings of samplers, and stop; `bench` leaves it to the parser of `fit`."""
+    found, rest = argparse.ArgumentParser.parse_known_args(parser, args, namespace)
+    if parser.prog.startswith("condgen bench "):
+        return found, rest
     known = {field.name for sampler in SAMPLERS for field in fields(sampler)}
     unknown = set(parse_settings(rest)) - known
     if unknown:

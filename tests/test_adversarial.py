@@ -74,7 +74,8 @@ def plain_loop(
 
         with torch.no_grad():
             fake = net_g(noise("discriminator"), cond)
-        loss = reference_losses(name, net_d(real, cond).logits, net_d(fake, cond).logits)
+        twice = {key: torch.cat([value, value]) for key, value in cond.items()}
+        loss = reference_losses(name, *net_d(torch.cat([real, fake]), twice).logits.chunk(2))
         losses_d.append(loss.item())
         if name == "Wasserstein":
             share = torch.rand(64, 1, 1, 1, generator=generator(0, 0, k, "penalty"))

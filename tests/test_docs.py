@@ -24,7 +24,8 @@ WITH_COMMANDS = [path for path in PAGES if commands(path.read_text())]
 PACKAGES = [path.stem for path in sorted((DOCS / "reference").glob("*.md"))]
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"}
 VALUES = re.compile(
-    r"guidance=|mine\.M|; add --trust mine|data(?= is missing| CLASS)|bf16-true|'text'|'tokens'|label$|5000|\b[12]\b"
+    r"guidance=|mine\.M|; add --trust mine|data(?= is missing| CLASS)|bf16-true|'text'|'tokens'|label$|5000|"
+    r"torchrun(?= has)|4(?= processes)|ddp_find_unused_parameters_true|two optimizers take turns|\b[12]\b"
 )
 """What stands in the code's place of a value in the lines that troubleshooting quotes."""
 OPENED = {"stylesheet", "icon", "preload", "preconnect", "modulepreload", "manifest", "dns-prefetch"}

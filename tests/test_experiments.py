@@ -142,7 +142,7 @@ def test_every_manifest_trains_scores_and_samples(path: Path, tmp_path: Path, mo
     assert main(["fit", *args, *tiny, *few_steps, *small]) == 0
     (run,) = tmp_path.glob("runs/*/*")
     config = yaml.safe_load((run / "config.yaml").read_text())
-    assert config["trainer"]["precision"] == ("bf16-mixed" if path.parent.name == "cifar10" else None)
+    assert config["trainer"]["precision"] == ("bf16-mixed" if path.parent.name == "cifar10" else "32-true")
     assert len(list(run.glob("samples/*.png"))) > 0
     assert main(["test", "-c", str(run), "--ckpt_path", str(run), "--runs", "tests"]) == 0
     assert list(tmp_path.glob("tests/*/*"))

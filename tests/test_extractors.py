@@ -213,3 +213,9 @@ def test_a_classifier_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch
     with pytest.raises(ValueError, match=r"size mismatch for head.weight: .*\[2, 128\].*\[3, 128\]") as error:
         ClassifierExtractor(str(path))
     assert "\n" not in str(error.value)
+
+
+def test_convolutions_lie_channels_last() -> None:
+    weights = [module.weight for module in DigitsExtractor().modules() if isinstance(module, torch.nn.Conv2d)]
+    assert weights
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)

@@ -13,8 +13,10 @@ PACKAGE = Path(__file__).parent.parent / "condgen"
 ROOT = {
     "types",
     "cache_root",
+    "capabilities",
     "checks",
     "download",
+    "heartbeat",
     "interrupts",
     "masks",
     "pixels",
@@ -29,12 +31,13 @@ BODY = {"nets", "conditions", "objectives", "processes", "data"}
 ALLOWED = {
     **dict.fromkeys(ROOT, ROOT),
     **dict.fromkeys(BODY, ROOT),
+    "bench": ROOT,
     "metrics": ROOT | BODY,
     "models": ROOT | BODY,
     "checkpoints": ROOT | BODY | {"metrics", "models"},
     "callbacks": ROOT | BODY | {"metrics", "models"},
     "report": ROOT | BODY | {"metrics", "models", "checkpoints", "callbacks"},
-    "cli": ROOT | BODY | {"metrics", "models", "checkpoints", "callbacks", "report"},
+    "cli": ROOT | BODY | {"bench", "metrics", "models", "checkpoints", "callbacks", "report"},
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in ROOT)
 

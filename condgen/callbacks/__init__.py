@@ -2,6 +2,7 @@
 
 from condgen.callbacks.checkpoint import Checkpoint
 from condgen.callbacks.collapse_watch import CollapseWatch
+from condgen.callbacks.compile_nets import CompileNets
 from condgen.callbacks.evaluate_likelihood import EvaluateLikelihood
 from condgen.callbacks.evaluate_samples import EvaluateSamples
 from condgen.callbacks.export_recogniser import ExportRecogniser
@@ -16,6 +17,7 @@ from condgen.callbacks.wandb_log import WandbLog
 __all__ = [
     "Checkpoint",
     "CollapseWatch",
+    "CompileNets",
     "EvaluateLikelihood",
     "EvaluateSamples",
     "ExportRecogniser",

@@ -131,8 +131,11 @@ class CollapseWatch(L.Callback):
 
     def _add_real(self, model: GenerativeModel, batch: Batch) -> None:
         self._batches += 1
-        missing = {k for k in range(num_classes(model)) if self._record(k).groups < GROUPS}
-        if not missing or self._batches > REFERENCE_BATCHES:
+        if self._batches > REFERENCE_BATCHES:
+            return
+        full = {key for key, record in self._records.items() if record.groups >= GROUPS}
+        missing = set(range(num_classes(model))) - full
+        if not missing:
             return
         rows = reduced(batch["image"])
         label = batch["cond"]["label"].cpu() if model.condition_keys else torch.zeros(len(rows), dtype=torch.int64)

@@ -36,10 +36,11 @@ class ExportRecogniser(L.Callback):
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the file in the first process, and read it back."""
+        folder = run_folder(trainer)
         if not isinstance(pl_module, Recogniser) or not trainer.is_global_zero:
             return
         model, data = pl_module, getattr(trainer, "datamodule", None)
-        path, net = run_folder(trainer) / f"{model.what}.safetensors", exported(model.net)
+        path, net = folder / f"{model.what}.safetensors", exported(model.net)
         name = type(data).__name__
         card = {
             "name": f"{name.lower()}_{state_hash(net)[:8]}",

@@ -38,10 +38,10 @@ def is_time_to_ask(trainer: L.Trainer, batch: int) -> bool:
 
 def asked_of(trainer: L.Trainer) -> Asked:
     """Return what any of the processes was asked for; all must call this at the same time."""
-    asked = torch.tensor([interrupts.received or 0, int(interrupts.requeue)])
-    if trainer.world_size > 1:
-        asked = asked.to(trainer.strategy.root_device)
-        torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)
+    if trainer.world_size == 1:
+        return Asked(interrupts.received or 0, interrupts.requeue)
+    asked = torch.tensor([interrupts.received or 0, int(interrupts.requeue)], device=trainer.strategy.root_device)
+    torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)
     signum, requeue = asked.tolist()
     return Asked(signum, bool(requeue))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -18,6 +19,11 @@ class WritePredictions(BasePredictionWriter):
 
     def __init__(self) -> None:
         super().__init__(write_interval="batch")
+        self._folder = Path()
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Find the folder with all processes, of which each may have another number of batches."""
+        self._folder = run_folder(trainer) / "predictions"
 
     def write_on_batch_end(
         self,
@@ -30,6 +36,5 @@ class WritePredictions(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Write one batch."""
-        folder = run_folder(trainer) / "predictions"
         for place, image in zip(batch["index"].tolist(), prediction, strict=True):
-            save_png(image, folder / f"{place:05d}.png")
+            save_png(image, self._folder / f"{place:05d}.png")

@@ -139,7 +139,7 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = ()) -> GenerativeMo
         cls = import_class(content["condgen"]["class_path"], CHECKPOINT_PACKAGES, trusted)
         if not issubclass(cls, GenerativeModel):
             raise ValueError(f"holds a {cls.__name__}, which does not generate images")
-        card = dict(content["condgen"]["sampler"])
+        card = {key: value for key, value in content["condgen"]["sampler"].items() if key != "half"}
         how = {"sample_chunk": card.pop("chunk")} | ({"sampler": from_plain(card, trusted)} if card else {})
         model = cls(**from_plain(content["hyper_parameters"], trusted), **how)
         restore(model, content)

@@ -8,6 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
+from condgen.heartbeat import heart
+
 END = 22
 """Bytes of a zip file's end record, the last of which are the length of the comment behind it."""
 MARK = b"condgen sha256 "
@@ -50,6 +52,7 @@ class SealedWriter:
         self._pass_on(self._hash.hexdigest().encode())
 
     def _pass_on(self, data: bytes | memoryview) -> None:
+        heart.beat()
         try:
             self.file.write(data)
         except OSError as error:

@@ -27,6 +27,7 @@ VERBS = {
     "info": ("condgen.cli.info", "what a checkpoint takes: condgen info RUN"),
     "export": ("condgen.cli.export", "a model to share:      condgen export RUN FOLDER"),
     "data": ("condgen.cli.data", "look at images:        condgen data check FOLDER; condgen data show data/mnist.yaml"),
+    "bench": ("condgen.cli.bench", "how fast it is here:   condgen bench train -c trainer/default.yaml -c RUN"),
     "compare": ("condgen.cli.compare", "compare scored runs:   condgen compare RUN RUN --out compare.html"),
     "list": ("condgen.cli.list", "what there is:         condgen list [models|data|conditions|metrics|samplers|nets]"),
     "init": ("condgen.cli.init", "your own images:       condgen init DIR, a starter experiment"),
@@ -58,7 +59,7 @@ def run(verb: str, args: list[str], *, at_last: bool = False) -> int:
         args: What follows it.
         at_last: Whether the process ends with it.
     """
-    from condgen.cli.errors import RunError, UserError
+    from condgen.cli.errors import RankError, RunError, UserError
     from condgen.cli.trust import split_trusted, trusting
     from condgen.interrupts import Interrupted, interrupts
 
@@ -69,6 +70,12 @@ def run(verb: str, args: list[str], *, at_last: bool = False) -> int:
         return code
     except Interrupted as error:
         return fail(*error.told)
+    except RankError as error:
+        fail(str(error), error.code)
+        if at_last:  # what is left of this process may wait for the others as it ends
+            sys.stdout.flush()
+            os._exit(error.code)
+        return error.code
     except (UserError, RunError) as error:
         if os.environ.get("CONDGEN_TRACEBACK"):
             raise
@@ -98,6 +105,7 @@ def usage() -> str:
 
 
 def fail(message: str, code: int) -> int:
-    """Say in one line what is wrong."""
-    print(f"condgen: {' '.join(message.split())}", file=sys.stderr)
+    """Say in one line what is wrong, if that is not said already."""
+    if message:
+        print(f"condgen: {' '.join(message.split())}", file=sys.stderr, flush=True)
     return code

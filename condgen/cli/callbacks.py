@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import lightning as L
 
-from condgen.callbacks import Checkpoint, CollapseWatch, EvaluateLikelihood, EvaluateSamples, SampleGrid
+from condgen.callbacks import (
+    Checkpoint,
+    CollapseWatch,
+    CompileNets,
+    EvaluateLikelihood,
+    EvaluateSamples,
+    ExportRecogniser,
+    SampleGrid,
+)
 from condgen.callbacks.evaluate_likelihood import bound_rows
 from condgen.cli.errors import UserError, nearest
-from condgen.models import BoundsLikelihood, GenerativeModel
+from condgen.models import BoundsLikelihood, GenerativeModel, Recogniser
 
 
 def suited_to(model: L.LightningModule, callbacks: list[L.Callback]) -> list[L.Callback]:
-    """Leave out what the model has no use for: samples of a classifier, the likelihood of a GAN."""
+    """Leave out what the model has no use for: samples of a classifier, the likelihood of a GAN.
+
+    Each callback takes its part of every step, as Lightning calls all hooks of all.
+
+    Raises:
+        ValueError: If a net that is to be compiled is not there.
+    """
     useless: tuple[type[L.Callback], ...] = ()
+    if not isinstance(model, Recogniser):
+        useless += (ExportRecogniser,)
     if not isinstance(model, GenerativeModel):
         useless += (CollapseWatch, EvaluateSamples, SampleGrid)
     if not isinstance(model, BoundsLikelihood):
         useless += (EvaluateLikelihood,)
+    for callback in callbacks:
+        if isinstance(callback, CompileNets) and not callback.find(model):
+            useless += (CompileNets,)
     return [callback for callback in callbacks if not isinstance(callback, useless)]
 
 

@@ -14,6 +14,19 @@ class RunError(Exception):
     """The work was asked for rightly and failed: exit code 1."""
 
 
+class RankError(Exception):
+    """The process ends because of another one of its job, or has told that one why it does.
+
+    Args:
+        code: The exit code.
+        told: What is still to be said; empty if that is done.
+    """
+
+    def __init__(self, code: int, told: str) -> None:
+        super().__init__(told)
+        self.code = code
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return `, did you mean 'x'?` for the nearest valid name, or nothing."""
     names = [str(item) for item in valid]

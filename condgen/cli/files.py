@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+from condgen.cli.elastic import remember
 from condgen.cli.errors import UserError, nearest
 
 RUN_FOLDER = "CONDGEN_RUN_FOLDER"
@@ -67,5 +68,6 @@ def shared_run_folder(root: str, name: str, suffix: str) -> Path:
     if not is_first_process():
         return Path(os.environ.get(RUN_FOLDER, root))
     folder = new_run_folder(root, name, suffix)
+    remember(folder)
     os.environ[RUN_FOLDER] = str(folder)
     return folder

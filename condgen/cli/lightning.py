@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import lightning as L
 from jsonargparse import ArgumentError, Namespace
+from jsonargparse.typing import PositiveFloat
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
@@ -22,6 +23,7 @@ import condgen.processes  # noqa: F401 - so that classes can be named without th
 from condgen.callbacks import (
     Checkpoint,
     CollapseWatch,
+    CompileNets,
     EvaluateLikelihood,
     EvaluateSamples,
     ExportRecogniser,
@@ -41,14 +43,17 @@ from condgen.cli.failures import failures
 from condgen.cli.files import is_first_process, shared_run_folder
 from condgen.cli.includes import expand_includes
 from condgen.cli.lock import locked
+from condgen.cli.precision import choose_precision
+from condgen.cli.profiler import NoProfiler
 from condgen.cli.quiet import quiet
 from condgen.cli.restricted import check_config, restricted
-from condgen.cli.resume import add_resume, check_changes, check_processes, finished, requeued_folder, resumed_folder
+from condgen.cli.resume import add_resume, check_changes, check_processes, finished, folder_of_job, resumed_folder
 from condgen.cli.saved_config import SaveConfig
 from condgen.cli.secrets import refuse_secrets
 from condgen.cli.summary import beginning, ending
 from condgen.cli.tracking import tags, tracked
-from condgen.cli.trainer_flags import check_trainer, strategy_for, with_atomic_saves
+from condgen.cli.trainer_flags import check_sync, check_trainer, strategy_for, with_atomic_saves
+from condgen.cli.watch import watched
 from condgen.data import ImageDataModule
 
 LINKED = ("image_shape", "cond_spec")
@@ -62,17 +67,22 @@ class CLI(LightningCLI):
     more_given = False
     trusted: Sequence[str] = ()
     exported: dict[str, Any] | None = None
+    precision_reason: str | None = None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name, condgen's callbacks, and the links from data to model."""
         parser.add_argument("--include", type=list[str] | None, default=None, help="configs to read before this one")
         parser.add_argument("--name", type=str | None, default=None, help="name of the run; default MODEL-DATA")
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
+        parser.add_argument(
+            "--timeout", type=PositiveFloat, default=1800.0, help="seconds without progress before it ends"
+        )
         parser.add_lightning_class_args(Checkpoint, "checkpoint")
         parser.add_lightning_class_args(SampleGrid, "grid")
         parser.add_lightning_class_args(CollapseWatch, "collapse")
         parser.add_lightning_class_args(EvaluateSamples, "evaluation")
         parser.add_lightning_class_args(EvaluateLikelihood, "likelihood")
+        parser.add_lightning_class_args(CompileNets, "compile")
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
         parser.set_defaults({"seed_everything": 0})
@@ -120,27 +130,31 @@ class CLI(LightningCLI):
 
     def _choose_start(self, config: Namespace) -> None:
         """Let a run go on in its folder, or begin in a new one, from a checkpoint or from nothing."""
-        self.resumed = self.resumed or requeued_folder(config.runs)
         if self.resumed is not None and config.ckpt_path:
-            raise UserError("give --resume RUN to go on in its folder, or --ckpt_path RUN to begin a new one, not both")
+            raise UserError("give --resume RUN to go on in its folder or --ckpt_path RUN to begin a new one, not both")
+        if self.resumed is None and (again := folder_of_job(config.runs)) is not None:
+            self.resumed, config.resume, config.ckpt_path = again, str(again), None
         beginning = config.ckpt_path or self.resumed
         if beginning is not None:
             config.ckpt_path = str(find_checkpoint(beginning))
             self.beginning = read_checkpoint(config.ckpt_path)
             if is_export(self.beginning):
                 raise UserError(f"{config.ckpt_path} holds what sampling needs alone; train on from a run's checkpoint")
-            what = finished(self.beginning, config.trainer)
-            if what:
+            if what := finished(self.beginning, config.trainer):
                 raise UserError(f"{config.ckpt_path} {what}")
+        if self.resumed is not None and is_first_process():
+            print(f"goes on from step {self.beginning['global_step']} in {self.resumed}")
 
     def before_instantiate_classes(self) -> None:
-        """Refuse what would be ignored or fail late."""
+        """Refuse what would be ignored or fail late, and choose the precision where it is left open."""
         config = self.config[self.subcommand]
         config["include"] = None
         init_args = config.model.get("init_args") or Namespace()
         for name in LINKED:
             if init_args.get(name) is not None:
                 raise UserError(f"model.{name} comes from the data and cannot be given")
+        if self.subcommand == "fit":
+            self.precision_reason = choose_precision(config.trainer, self.resumed)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Make the run's folder and the trainer that writes into it."""
@@ -157,10 +171,13 @@ class CLI(LightningCLI):
         kwargs["default_root_dir"] = str(self.run_folder)
         kwargs["plugins"] = with_atomic_saves(config.trainer.get("plugins"))
         kwargs["logger"] = [RunLog(self.run_folder), *others]
-        if config.trainer.strategy == "auto" and not self.model.automatic_optimization:
-            kwargs["strategy"] = strategy_for(config.trainer)
+        if config.trainer.profiler is None:
+            kwargs["profiler"] = NoProfiler()
+        if config.trainer.strategy == "auto":
+            kwargs["strategy"] = strategy_for(self.model, config.trainer)
         try:
             trainer = super().instantiate_trainer(**kwargs)
+            check_sync(config.trainer, trainer.strategy.root_device)
         except Exception:
             if is_first_process() and self.resumed is None:
                 self.run_folder.rmdir()
@@ -176,8 +193,9 @@ class CLI(LightningCLI):
         if config.get("enable_checkpointing") is False:
             callbacks = [c for c in callbacks if not isinstance(c, Checkpoint)]
         check_monitor(self.model, callbacks)
-        beside = [ExportRecogniser(), WritePredictions()]
-        trainer: L.Trainer = super()._instantiate_trainer(config, [TrainingTime(), *callbacks, *beside])
+        beside: L.Callback = WritePredictions() if self.subcommand == "predict" else ExportRecogniser()
+        callbacks = [TrainingTime(), *callbacks, *suited_to(self.model, [beside])]
+        trainer: L.Trainer = super()._instantiate_trainer(config, callbacks)
         return trainer
 
 
@@ -207,7 +225,7 @@ def build(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
             return {verb: LightningCLI.subcommands()[verb]}
 
         def _run_subcommand(self, subcommand: str) -> None:
-            """Wait: `start` runs it, apart from what may fail while building."""
+            """Wait: `execute` runs it, apart from what may fail while building."""
 
     Verb.trusted = trusted
     strict = {"exit_on_error": False}
@@ -238,7 +256,8 @@ def execute(cli: CLI, verb: str) -> None:
         print(beginning(cli), flush=True)
     if verb in ("validate", "test"):
         cli.config[verb]["verbose"] = False
-    with locked(cli.run_folder) if is_first_process() else nullcontext(), failures(cli), tracked(cli, verb):
+    held = locked(cli.run_folder) if is_first_process() else nullcontext()
+    with held, watched(cli.trainer, cli.config[verb].timeout), failures(cli), tracked(cli, verb):
         if cli.exported is not None:
             cli.model.loaded_from, cli.config_init[verb].ckpt_path = cli.config_init[verb].ckpt_path, None
             restore(cli.model, cli.exported)

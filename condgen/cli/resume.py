@@ -10,6 +10,7 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
+from condgen.cli.elastic import restarted_folder
 from condgen.cli.errors import UserError
 from condgen.cli.files import job
 
@@ -19,7 +20,7 @@ FREE = (
     "trainer.profiler", "trainer.limit_val_batches", "trainer.val_check_interval", "trainer.check_val_every_n_epoch",
     "checkpoint", "grid", "collapse", "evaluation", "likelihood",
     "data.workers", "data.cache_gib", "data.eval_batch_size", "data.download",
-    "config", "include", "ckpt_path", "resume", "allow_changes", "weights_only",
+    "timeout", "config", "include", "ckpt_path", "resume", "allow_changes", "weights_only",
 )  # fmt: skip
 """What a resumed run may be given anew: how long it trains, and how it is watched; never what it learns."""
 
@@ -118,11 +119,16 @@ def finished(checkpoint: Mapping[str, Any], trainer: Namespace) -> str:
     return ""
 
 
-# ---------------------------------------------------------------------- jobs that a cluster queues again
+# ---------------------------------------------------------------------- jobs that are started again
+
+
+def folder_of_job(runs: str) -> Path | None:
+    """Return the folder in which this very job trained before it was started again; null if it saved nothing."""
+    return requeued_folder(runs) or restarted_folder()
 
 
 def requeued_folder(runs: str) -> Path | None:
-    """Return the folder in which this job trained before it was queued again; null if it saved nothing, or is new."""
+    """Return the folder in which a job of SLURM trained before it was queued again."""
     if not job() or os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
         return None
     own = (path for path in Path(runs).glob(f"*/*{job()}*") if f"{path.name}-".partition(f"{job()}-")[1])

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 
 def summary(cli: CLI) -> str:
-    """Say what runs on what."""
+    """Say what runs on what, and why the precision is as it is, if it was not given."""
     count = sum(p.numel() for p in cli.model.parameters() if p.requires_grad)
     device = cli.trainer.strategy.root_device.type
+    why = f" ({cli.precision_reason})" if cli.precision_reason else ""
     return (
         f"{type(cli.model).__name__} with {count:,} trained parameters on {type(cli.datamodule).__name__} "
         f"{'x'.join(map(str, cli.datamodule.image_shape))}, {cli.trainer.world_size} x {device}, "
-        f"precision {cli.trainer.precision}, seed {os.environ.get('PL_GLOBAL_SEED')}"
+        f"precision {cli.trainer.precision}{why}, seed {os.environ.get('PL_GLOBAL_SEED')}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import lightning as L
@@ -11,17 +12,24 @@ from lightning.fabric.plugins import CheckpointIO
 
 from condgen.checkpoints import AtomicCheckpointIO
 from condgen.cli.errors import UserError
-from condgen.cli.files import is_first_process
+from condgen.cli.files import is_first_process, job
 from condgen.models import AdversarialModel
 
 
-def strategy_for(trainer: Namespace) -> str:
-    """Choose the strategy for manual optimisation: players leave each other's parameters unused in their turns."""
+def strategy_for(model: L.LightningModule, trainer: Namespace) -> str:
+    """Choose the strategy of several processes, and say which.
+
+    Where two optimizers take turns, each turn leaves the other player's parameters unused.
+    """
     if num_devices(trainer) * trainer.num_nodes == 1:
         return "auto"
+    if model.automatic_optimization:
+        chosen, why = "ddp", "there is one loss"
+    else:
+        chosen, why = "ddp_find_unused_parameters_true", "two optimizers take turns"
     if is_first_process():
-        print("strategy: ddp_find_unused_parameters_true, because two optimizers take turns")
-    return "ddp_find_unused_parameters_true"
+        print(f"strategy: {chosen}, because {why}")
+    return chosen
 
 
 def num_devices(trainer: Namespace) -> int:
@@ -50,6 +58,7 @@ def check_trainer(model: L.LightningModule, trainer: Namespace) -> None:
             f"trainer.precision {trainer.precision} keeps the weights in half precision, in which averages and small "
             f"steps are lost; use {trainer.precision.replace('true', 'mixed')}"
         )
+    check_launched(num_devices(trainer), trainer.num_nodes)
     if isinstance(model, AdversarialModel):
         if trainer.gradient_clip_val is not None:
             raise UserError("trainer.gradient_clip_val does not work with two players; use model.gradient_clip_val")
@@ -57,6 +66,35 @@ def check_trainer(model: L.LightningModule, trainer: Namespace) -> None:
             raise UserError(
                 "trainer.accumulate_grad_batches does not work with two players; use model.accumulate_grad_batches"
             )
+
+
+def check_launched(devices: int, nodes: int) -> None:
+    """Refuse to be another number of processes than were started, of which each would train alone.
+
+    Raises:
+        UserError: Saying what to give.
+    """
+    torchrun = "TORCHELASTIC_RUN_ID" in os.environ
+    if not torchrun and not job():
+        return
+    by, started = ("torchrun", os.environ["WORLD_SIZE"]) if torchrun else ("SLURM", os.environ["SLURM_NTASKS"])
+    if by == "SLURM" and int(started) > 1 and "SLURM_NTASKS_PER_NODE" not in os.environ:
+        raise UserError(f"SLURM has started {started} tasks by --ntasks; use --ntasks-per-node, one for each device")
+    if int(started) != devices * nodes:
+        raise UserError(
+            f"{by} has started {started} processes, not {devices * nodes}: trainer.devices (now {devices}) are those "
+            f"of each machine, and trainer.num_nodes (now {nodes}) are the machines"
+        )
+
+
+def check_sync(trainer: Namespace, device: torch.device) -> None:
+    """Refuse batch norm over all processes where torch cannot do it.
+
+    Raises:
+        UserError: Naming the device.
+    """
+    if trainer.sync_batchnorm and device.type != "cuda":
+        raise UserError(f"trainer.sync_batchnorm needs CUDA devices, and this run is on {device.type}; leave it out")
 
 
 def with_atomic_saves(plugins: Any) -> list[Any]:

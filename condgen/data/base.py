@@ -15,6 +15,7 @@ from condgen.data.augment import Augmentation
 from condgen.data.fingerprint import hash_images
 from condgen.data.images import Images
 from condgen.data.loader import BatchLoader, NoImages
+from condgen.heartbeat import heart
 from condgen.pixels import conditions_to_model, to_model_range
 from condgen.seeding import generator, run_seed
 from condgen.types import Batch, Condition, CondSpec, Shape
@@ -98,8 +99,13 @@ class ImageDataModule(L.LightningDataModule):
 
     def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Refuse a raw batch whose conditions are not what `cond_spec` says, while a look at them costs no waiting."""
+        heart.beat()
         check_condition(batch["cond"], self.cond_spec, (), self.image_shape)
         return batch
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move a raw batch; on the CPU it is there already, and a walk through it would find nothing to do."""
+        return batch if device.type == "cpu" else super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Batch:
         """Let a raw batch in: uint8 -> [-1, 1], augmented in training, by draws keyed to its number."""

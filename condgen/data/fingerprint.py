@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from condgen.data.images import ImageSet
+from condgen.heartbeat import heart
 
 
 def hash_files(paths: Iterable[Path], *settings: object) -> str:
@@ -18,6 +19,7 @@ def hash_files(paths: Iterable[Path], *settings: object) -> str:
         digest.update(f"{path.parent.name}/{path.name}".encode())
         with path.open("rb") as file:
             while block := file.read(1 << 20):
+                heart.beat()
                 digest.update(block)
     return digest.hexdigest()
 

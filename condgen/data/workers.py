@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from torch.utils.data import DataLoader
 
+from condgen.heartbeat import heart
 from condgen.interrupts import ignore_in_worker
 
 
@@ -34,13 +35,20 @@ def in_workers(source: Keyed, keys: Sequence[Any], workers: int, say: str | None
         say: What a progress bar calls the work; null for none.
     """
     how: dict[str, Any] = {"sampler": keys, "batch_size": None, "collate_fn": unchanged, "num_workers": workers}
-    made = iter(DataLoader(source, worker_init_fn=ignore_in_worker, **how))  # type: ignore[arg-type]
+    made = beating(DataLoader(source, worker_init_fn=ignore_in_worker, **how))  # type: ignore[arg-type]
     if say is None:
         yield from made
         return
     from rich.progress import track
 
     yield from track(made, say, total=len(keys), transient=True)
+
+
+def beating(items: Iterable[Any]) -> Iterator[Any]:
+    """Give a sign of life with each item."""
+    for item in items:
+        heart.beat()
+        yield item
 
 
 def unchanged(item: Any) -> Any:

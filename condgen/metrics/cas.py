@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from condgen.checks import check_label, check_shape
+from condgen.heartbeat import heart
 from condgen.metrics.evaluator import Score
 from condgen.metrics.intervals import wilson_interval
 from condgen.nets import ConvClassifier
@@ -79,6 +80,7 @@ def fit(classifier: nn.Module, pixels: Tensor, label: Tensor, epochs: int, seed:
     for epoch in range(epochs):
         order = torch.randperm(len(pixels), generator=generator("cas", seed, epoch)).to(pixels.device)
         for rows in order.split(BATCH_SIZE)[:batches]:
+            heart.beat()
             loss = F.cross_entropy(classifier(to_model_range(pixels[rows])), label[rows])
             optimizer.zero_grad()
             loss.backward()

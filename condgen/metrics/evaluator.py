@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from condgen.heartbeat import heart
 from condgen.metrics.base import DistributionMetric, Features
 from condgen.metrics.classification import InceptionScore, LabelAccuracy
 from condgen.metrics.classwise import Diversity, IntraClassFrechetDistance, RareClassError
@@ -96,6 +97,7 @@ class Evaluator:
         """Turn uint8 images (N, C, H, W) into features, image by image the same whatever else is among them."""
         parts = []
         for part in pixels.split(CHUNK):
+            heart.beat()
             padding = part.new_zeros(CHUNK - len(part), *part.shape[1:])
             parts.append(self.extractor(torch.cat([part, padding]))[: len(part)])
         return Features(torch.cat(parts), label)

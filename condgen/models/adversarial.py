@@ -30,7 +30,8 @@ class AdversarialModel(GenerativeModel):
 
     Each batch is one step of the discriminator; every `discriminator_steps`-th of them is followed by one step of the
     generator, on the same conditions and new noise. So B batches make B discriminator and B // discriminator_steps
-    generator updates. With accumulation a step takes `accumulate_grad_batches` batches, fewer at an epoch's end.
+    generator updates. With accumulation a step takes `accumulate_grad_batches` batches, fewer at an epoch's end. A
+    discriminator without batch norm judges real and generated images in one pass.
 
     Args:
         image_shape: (C, H, W), from the data module.
@@ -47,7 +48,7 @@ class AdversarialModel(GenerativeModel):
         reconstruction_weight: Weight of the mean absolute difference between generated images and the real ones of the
             same conditions, in the generator's loss (Isola et al. 2017, Eq. 4); 0 for none.
         adversarial_weight: Weight of the discriminator's judgement in that loss; at 0 it learns, but teaches nothing.
-        generator_optimizer: Factory of the optimizer; null for Adam(2e-4, betas=(0.5, 0.999)).
+        generator_optimizer: Factory of the optimizer; null for fused Adam(2e-4, betas=(0.5, 0.999)).
         discriminator_optimizer: The same for the discriminator.
         schedule: Factor of both learning rates as a function of images seen.
         discriminator_steps: Discriminator steps per generator step.
@@ -99,12 +100,14 @@ class AdversarialModel(GenerativeModel):
         self.classifier_weight = classifier_weight
         self.reconstruction_weight = reconstruction_weight
         self.adversarial_weight = adversarial_weight
-        self.generator_optimizer = generator_optimizer or partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
-        self.discriminator_optimizer = discriminator_optimizer or partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
+        adam = partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999), fused=True)
+        self.generator_optimizer = generator_optimizer or adam
+        self.discriminator_optimizer = discriminator_optimizer or adam
         self.schedule = schedule
         self.discriminator_steps = discriminator_steps
         self.gradient_clip_val = gradient_clip_val
         self.accumulate_grad_batches = accumulate_grad_batches
+        self._judging: tuple[nn.Parameter, ...] = ()
         self.discriminator_updates = 0
         self.generator_updates = 0
         self._build(generator, discriminator, encoder, discriminator_encoder or encoder, ema_half_life)
@@ -155,9 +158,10 @@ class AdversarialModel(GenerativeModel):
         ]
 
     def on_train_start(self) -> None:
-        """Refuse to clip gradients that a fused optimizer has yet to unscale, and to end within a window."""
+        """Refuse to clip what a fused optimizer has yet to unscale, and to end within a window; note what to freeze."""
         refuse_fused_clipping(self.trainer, self.gradient_clip_val, "gradient_clip_val")
         refuse_cut_window(self.trainer, self.accumulate_grad_batches)
+        self._judging = tuple(p for p in self.discriminator.parameters() if p.requires_grad)
 
     def train_on(self, batch: Batch) -> None:
         """Take the discriminator's turn, and the generator's when it is due."""
@@ -172,7 +176,7 @@ class AdversarialModel(GenerativeModel):
         self._backward(self.discriminator_loss(batch), optimizer_d, is_last)
         self.discriminator_updates += is_last
         if generator_is_due:
-            with frozen(self.discriminator):
+            with frozen(self._judging):
                 self._backward(self.generator_loss(batch), optimizer_g, is_last)
             self.generator_updates += is_last
             if is_last:
@@ -183,7 +187,7 @@ class AdversarialModel(GenerativeModel):
         cond, real = batch["cond"], self._augmented(batch["image"], "real")
         with torch.no_grad():
             fake = self._augmented(self.generator(self.draw_prior(len(real), "discriminator"), cond), "fake")
-        on_real, on_fake = self.discriminator(real, cond), self.discriminator(fake, cond)
+        on_real, on_fake = self.discriminator.judge_both(real, fake, cond)
         loss = self.loss.discriminator(on_real.logits.float(), on_fake.logits.float())
         self.losses["train/discriminator_loss"] = loss.detach()
         if self.penalty is not None and self.discriminator_updates % self.penalty.every == 0:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from condgen.checks import check_condition, check_noise, check_seeds
 from condgen.conditions import ConditionEncoder
+from condgen.heartbeat import heart
 from condgen.models.plain import to_plain
 from condgen.models.players import evaluating
 from condgen.models.protocols import BoundsLikelihood, Reconstructs
@@ -33,6 +34,7 @@ class GenerativeModel(RecordedModule, ABC):
     Attributes:
         loaded_from: The exported file that the weights are from, if they are from one.
         raw_lost: Whether the trained weights are the averaged ones too, since no others were exported.
+        half_samples: Whether `sample` computes products and convolutions in bfloat16; it does not unless set.
 
     Args:
         image_shape: (C, H, W), from the data module.
@@ -44,6 +46,7 @@ class GenerativeModel(RecordedModule, ABC):
     ema: EMA | None
     loaded_from: str | None = None
     raw_lost = False
+    half_samples = False
     _raw = False
     _sampler: Any = None
 
@@ -118,7 +121,8 @@ class GenerativeModel(RecordedModule, ABC):
     @property
     def sampler_card(self) -> dict[str, Any]:
         """What fixes the way images are sampled, in plain values."""
-        return {"chunk": self.sample_chunk, **(to_plain(self.sampler, "sampler") or {})}
+        half = {"half": True} if self.half_samples else {}
+        return {"chunk": self.sample_chunk, **half, **(to_plain(self.sampler, "sampler") or {})}
 
     @abstractmethod
     def generate(self, noise: Tensor, cond: Condition) -> Tensor:
@@ -132,8 +136,8 @@ class GenerativeModel(RecordedModule, ABC):
     def sample(self, cond: Condition, *, seeds: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
         """Generate images (N, C, H, W) in [-1, 1] on the model's device.
 
-        Image i depends on its condition, its seed (or noise) and the model alone, not on N. Runs in full precision and
-        evaluation mode with the averaged weights; each module's mode is restored.
+        Image i depends on its condition, its seed (or noise) and the model alone, not on N. Runs in full precision,
+        unless `half_samples` is set, and evaluation mode with the averaged weights; each module's mode is restored.
 
         Args:
             cond: Raw conditions, N rows each; may be empty for an unconditional model.
@@ -146,7 +150,7 @@ class GenerativeModel(RecordedModule, ABC):
         count = self._count(cond, seeds, noise)
         if noise is None:
             noise = self.prior(torch.randint(MAX_SEED, (count,)) if seeds is None else seeds.cpu())
-        with evaluating(self.sampling_net), torch.autocast(self.device.type, enabled=False):
+        with evaluating(self.sampling_net), torch.autocast(self.device.type, torch.bfloat16, enabled=self.half_samples):
             chunks = range(0, count, self.sample_chunk)
             return torch.cat([self._generate_padded(noise, cond, start) for start in chunks])
 
@@ -162,11 +166,12 @@ class GenerativeModel(RecordedModule, ABC):
 
     def _generate_padded(self, noise: Tensor, cond: Condition, start: int) -> Tensor:
         """Generate the chunk that begins at row `start`, repeating its last row up to the fixed size."""
+        heart.beat()
         last = len(noise) - 1
         rows = torch.arange(start, start + self.sample_chunk).clamp_(max=last)
         chunk = {key: value[rows.to(value.device)].to(self.device) for key, value in cond.items()}
         images = self.generate(noise[rows.to(noise.device)].to(self.device), chunk)
-        return images[: last + 1 - start]
+        return images[: last + 1 - start].float()
 
     def _count(self, cond: Condition, seeds: Tensor | None, noise: Tensor | None) -> int:
         if seeds is not None and noise is not None:

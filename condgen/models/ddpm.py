@@ -7,9 +7,11 @@ from functools import cache
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from condgen.conditions import Compose, ConditionEncoder, Drop, EncoderFactory, LabelEncoder
+from condgen.heartbeat import heart
+from condgen.models.denoiser import Denoiser
 from condgen.models.roles import require_output
 from condgen.models.schedule import Schedule
 from condgen.models.single import OptimizerFactory, SingleLossModel
@@ -21,21 +23,6 @@ from condgen.types import Batch, Condition, CondSpec, Encoded, Shape
 
 LARGEST_WEIGHT = 100.0
 """Largest weight of the loss at one time, over the mean of all."""
-
-
-class Denoiser(nn.Module):
-    """A net on (x_t, t) with the condition encoder that it alone owns and trains."""
-
-    def __init__(self, net: nn.Module, encoder: ConditionEncoder) -> None:
-        super().__init__()
-        self.net = net
-        self.encoder = encoder
-
-    def forward(self, x_t: Tensor, t: Tensor, cond: Condition, drop: Drop = None) -> Tensor:
-        """Encode the raw condition, null where `drop` is true, and apply the net at times t (N,) in [0, 1000)."""
-        encoded: Encoded = self.encoder(cond, drop)
-        out: Tensor = self.net(x_t, t, encoded)
-        return out
 
 
 class DDPM(SingleLossModel):
@@ -145,9 +132,10 @@ class DDPM(SingleLossModel):
             return cast(Encoded, denoiser.encoder(cond, drop or None))
 
         def denoise(x_t: Tensor, level: Level) -> Tensor:
+            heart.beat()
             t = torch.full((count,), self.time(level.t), device=x_t.device)
             terms = nested(sampler.scales_at(level.t / self.process.num_steps, keys))
-            estimates = [denoiser.net(x_t, t, encoded(term.kept)) for term in terms]
+            estimates = denoiser.estimates(x_t, t, [encoded(term.kept) for term in terms])
             out = guided(estimates, [term.scale for term in terms[1:]])
             x_0 = self.prediction.x_0(out, x_t, level.alpha, level.sigma)
             return x_0.clamp(-1.0, 1.0) if sampler.clip else x_0

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 EVERY = 50
@@ -58,10 +57,13 @@ class Guard:
             The norm of the gradient, 0 if the step is masked.
         """
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = get_total_norm(gradients)
+        norm = total_norm(gradients)
         watched = dict(losses) if scaled else {**losses, f"the gradient of {player}": norm}
         values = torch.stack([value.detach().float() for value in watched.values()])
         self._seen.append(Seen(self.batch, list(watched), values))
+        if self.every == 1 and not scaled:  # what is not finite ends the run here, so nothing needs a mask
+            self.look()
+            return norm
         if scaled:
             skipped = norm.isfinite().logical_not().long()
             self._skipped = skipped if self._skipped is None else self._skipped + skipped
@@ -69,7 +71,7 @@ class Guard:
             self.look()
         bad = values.isfinite().all().logical_not()
         self._bad = bad if self._bad is None else self._bad | bad
-        if self.every > 1 and not scaled:
+        if not scaled:
             mask(optimizer, gradients, self._bad)
         return torch.where(self._bad, 0.0, norm)
 
@@ -82,9 +84,10 @@ class Guard:
         self._looked = self.batch
         if not self._seen:
             return
-        values = iter(torch.cat([seen.values for seen in self._seen]).tolist())
+        values = torch.cat([seen.values for seen in self._seen]) if len(self._seen) > 1 else self._seen[0].values
+        found = iter(values.tolist())
         for seen in self._seen:
-            for name, value in zip(seen.names, values, strict=False):
+            for name, value in zip(seen.names, found, strict=False):
                 if not isfinite(value):
                     raise FloatingPointError(
                         f"{name} is {value} at batch {seen.batch}; training stops, and its weights are those before. "
@@ -97,6 +100,11 @@ class Guard:
         count = 0 if self._skipped is None else int(self._skipped)
         self._skipped = None
         return count
+
+
+def total_norm(gradients: list[Tensor]) -> Tensor:
+    """Return the norm () of gradients on one device; torch's own function first sorts them by their devices."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) if gradients else torch.zeros(())
 
 
 def mask(optimizer: Optimizer, gradients: list[Tensor], bad: Tensor) -> None:

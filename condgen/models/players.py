@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from condgen.conditions import ConditionEncoder
+from condgen.nets import Judgement
 from condgen.types import Condition, Encoded
 
 
@@ -27,7 +30,11 @@ class ConditionedNet(nn.Module):
 
 
 class Discriminator(ConditionedNet):
-    """A discriminator net with its encoder and, if `num_classes`, an auxiliary classifier on its features."""
+    """A discriminator net with its encoder and, if `num_classes`, an auxiliary classifier on its features.
+
+    Attributes:
+        compares: Whether what it says of an image depends on the others of the batch, by batch norm.
+    """
 
     classifier: nn.Module
 
@@ -35,19 +42,34 @@ class Discriminator(ConditionedNet):
         super().__init__(net, encoder)
         if num_classes:
             self.classifier = nn.Linear(cast(int, net.feature_dim), num_classes)
+        self.compares = any(isinstance(module, _BatchNorm) for module in self.modules())
+
+    def judge_both(self, real: Tensor, fake: Tensor, cond: Condition) -> tuple[Judgement, Judgement]:
+        """Judge real and generated images of the same conditions, in one pass unless batch norm would mix the two."""
+        if self.compares:
+            return self(real, cond), self(fake, cond)
+        both: Judgement = self(torch.cat([real, fake]), {key: torch.cat([value] * 2) for key, value in cond.items()})
+        on_real, on_fake = zip(*(part.chunk(2) for part in both), strict=True)
+        return Judgement(*on_real), Judgement(*on_fake)
+
+
+def compile_nets(module: nn.Module) -> None:
+    """Compile in place all nets of a module that have an encoder; the work is done when they are first applied."""
+    for part in module.modules():
+        if isinstance(part, ConditionedNet):
+            part.net.compile()
 
 
 @contextmanager
-def frozen(net: nn.Module) -> Iterator[None]:
-    """Keep gradients out of a net's parameters while they still pass through it."""
-    parameters = [p for p in net.parameters() if p.requires_grad]
+def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Keep gradients out of parameters that are trained otherwise, while they still pass through their net."""
     for p in parameters:
-        p.requires_grad_(False)
+        p.requires_grad = False
     try:
         yield
     finally:
         for p in parameters:
-            p.requires_grad_(True)
+            p.requires_grad = True
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from condgen import __version__
 from condgen.checks import check_condition, check_range, check_shape
 from condgen.models.guard import Guard
 from condgen.models.plain import class_path, constructor_arguments
-from condgen.models.stepping import window_ends
+from condgen.models.stepping import ask_runtime_for_gpus, window_ends
 from condgen.seeding import run_seed, seed_batch
 from condgen.types import Batch, CondSpec, Shape
 
@@ -57,7 +57,21 @@ class RecordedModule(L.LightningModule):
         self.gradient_norms: dict[str, Tensor] = {}
         self._players: dict[Optimizer, str] = {}
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; the name of the hook that runs, which Lightning sets some 40 times a step, without a look.
+
+        `nn.Module` looks at each value for parameters, buffers and modules.
+        """
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     # ------------------------------------------------------------------ training
+
+    def setup(self, stage: str) -> None:
+        """Keep steps free of searches for a GPU that is not there."""
+        ask_runtime_for_gpus()
 
     def train_on(self, batch: Batch) -> Tensor | None:
         """Do the work of one training batch; return the loss under automatic optimisation."""

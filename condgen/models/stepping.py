@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from itertools import count
 from typing import Any, cast
 
 import lightning as L
+import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 
 
@@ -51,3 +53,13 @@ def refuse_fused_clipping(trainer: L.Trainer, clip: float | None, option: str) -
     fused = any(getattr(optimizer, "_step_supports_amp_scaling", False) for optimizer in trainer.optimizers)
     if clip and fused and trainer.precision == "16-mixed":
         raise ValueError(f"{option} with precision 16-mixed needs optimizers with fused: false")
+
+
+def ask_runtime_for_gpus() -> None:
+    """Where there is no GPU, let torch ask the CUDA runtime for one, not the driver.
+
+    Optimizers ask at every step. Lightning makes them open the driver's library for it, so that processes can be forked
+    although there is a GPU; where there is no library, each search for it takes longer than a step of a small net.
+    """
+    if not torch.cuda.is_available():
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"

@@ -121,7 +121,7 @@ class VAE(SingleLossModel):
 
     def generate(self, noise: Tensor, cond: Condition) -> Tensor:
         """Decode z (N, latent_dim)."""
-        images: Tensor = self.sampler(self.likelihood, self.sampling_net.decoder(noise, cond), noise)
+        images: Tensor = self.sampler(self.likelihood, self.sampling_net.decoder(noise, cond).float(), noise)
         return images
 
     # ------------------------------------------------------------------ training

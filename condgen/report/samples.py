@@ -57,7 +57,7 @@ def drawn_anew(model: GenerativeModel, run: Run, trusted: Sequence[str]) -> Draw
     """Sample a grid with the sampler and the weights, averaged or raw, that were scored."""
     model.raw = run.protocol.get("ema") is False
     card = dict(run.protocol.get("sampler") or {})
-    model.sample_chunk = card.pop("chunk", model.sample_chunk)
+    model.sample_chunk, model.half_samples = card.pop("chunk", model.sample_chunk), card.pop("half", False)
     if card:
         model.sampler = from_plain(card, trusted)
     cond, seeds = grid_conditions(model.cond_spec, range(COLUMNS), ROWS)

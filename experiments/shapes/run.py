@@ -30,7 +30,7 @@ SEEN = {"seen pairs": [], "pairs never shown": ["--data.test_held_out", "true"]}
 FAMILIES = ("ddpm", "dcgan", "vae")
 TESTS: dict[str, dict[str, list[str]]] = {
     **{f"text_{family}": SEEN for family in FAMILIES},
-    "two_text_ddpm": {"": []},
+    "text_two_ddpm": {"": []},
     **{f"{cond}_{family}": {"": []} for cond in ("attributes", "mask", "super") for family in FAMILIES},
 }
 """Manifests, and the ways in which each is tested."""
