@@ -207,6 +207,7 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
         (["fit", "-c", QUICK, "--trainer.precision", "b16"], "got 'b16', did you mean 'bf16'?"),
         (["fit", "-c", QUICK, "--trainer.precision", "bf16-mxed"], "did you mean 'bf16-mixed'?"),
         (["fit", "-c", QUICK, "--trainer.precision", "bf16-true"], "are lost; use bf16-mixed"),
+        (["fit", "-c", QUICK, "--trainer.precision", "64-true"], "images and conditions are float32; use 32-true"),
         (["fit", "-c", QUICK, "--checkpoint.monitor", "val/fd_digit"], "did you mean 'val/fd_digits'?"),
         (["fit", "-c", QUICK, "--weights_only", "false"], "weights_only cannot be false"),
         (["fit", "--model", "condgen.modelz.CGAN", "--data", "Digits"], "did you mean 'condgen.models'?"),

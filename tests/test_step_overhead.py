@@ -16,8 +16,8 @@ from rich.console import Console
 
 from condgen.callbacks import CompileNets, ExportRecogniser, RunProgress, WritePredictions
 from condgen.cli import main
-from condgen.cli.lightning import build
 from condgen.cli.profiler import NoProfiler
+from condgen.cli.verbs import build
 from condgen.data import Digits
 
 CONFIG = ["-c", "trainer/default.yaml", "-c", "data/digits.yaml", "--trainer.accelerator", "cpu"]

@@ -9,12 +9,12 @@ from condgen import __version__
 VERBS = {
     "quickstart": ("condgen.cli.quickstart", "train, score and sample a CGAN on real digits, in minutes on a CPU"),
     "fit": (
-        "condgen.cli.lightning",
+        "condgen.cli.verbs",
         "train a model:         condgen fit -c trainer/default.yaml -c model/cgan.yaml -c data/digits.yaml",
     ),
-    "validate": ("condgen.cli.lightning", "score a checkpoint on the validation split"),
-    "test": ("condgen.cli.lightning", "score a checkpoint:    condgen test -c RUN --ckpt_path RUN"),
-    "predict": ("condgen.cli.lightning", "write one PNG per test condition"),
+    "validate": ("condgen.cli.verbs", "score a checkpoint on the validation split"),
+    "test": ("condgen.cli.verbs", "score a checkpoint:    condgen test -c RUN --ckpt_path RUN"),
+    "predict": ("condgen.cli.verbs", "write one PNG per test condition"),
     "evaluate": (
         "condgen.cli.evaluate",
         "score any images:      condgen evaluate data/mnist.yaml their/samples --extractor mnist",

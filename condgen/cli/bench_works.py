@@ -16,9 +16,10 @@ from torch import Tensor
 from condgen.bench import Foreign, Loop
 from condgen.callbacks import EvaluateSamples, RunProgress
 from condgen.cli.errors import UserError
-from condgen.cli.lightning import CLI, build
+from condgen.cli.lightning import CLI
 from condgen.cli.quiet import quiet
 from condgen.cli.restricted import restricted
+from condgen.cli.verbs import build
 from condgen.metrics import DistributionMetric, Evaluator
 from condgen.metrics.base import Features
 from condgen.metrics.evaluator import CHUNK

@@ -1,16 +1,14 @@
-"""`condgen fit|validate|test|predict`: LightningCLI, with run folders and one-line errors."""
+"""LightningCLI, with run folders and one-line errors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
 from jsonargparse import ArgumentError, Namespace
 from jsonargparse.typing import PositiveFloat
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import condgen.conditions
@@ -34,27 +32,19 @@ from condgen.callbacks import (
     WandbLog,
     WritePredictions,
 )
-from condgen.checkpoints import CheckpointError, find_checkpoint, read_checkpoint, restore
+from condgen.checkpoints import find_checkpoint, read_checkpoint
 from condgen.checkpoints.export import is_export
 from condgen.cli.callbacks import check_monitor, suited_to
 from condgen.cli.errors import UserError
 from condgen.cli.explain import explain, shortened
-from condgen.cli.failures import failures
 from condgen.cli.files import is_first_process, shared_run_folder
-from condgen.cli.includes import expand_includes
-from condgen.cli.lock import locked
 from condgen.cli.precision import choose_precision
 from condgen.cli.profiler import NoProfiler
-from condgen.cli.quiet import quiet
-from condgen.cli.restricted import check_config, restricted
-from condgen.cli.resume import add_resume, check_changes, check_processes, finished, folder_of_job, resumed_folder
-from condgen.cli.saved_config import SaveConfig
+from condgen.cli.restricted import check_config
+from condgen.cli.resume import add_resume, check_changes, check_processes, finished, folder_of_job
 from condgen.cli.secrets import refuse_secrets
-from condgen.cli.summary import beginning, ending
-from condgen.cli.tracking import tags, tracked
+from condgen.cli.tracking import tags
 from condgen.cli.trainer_flags import check_sync, check_trainer, strategy_for, with_atomic_saves
-from condgen.cli.watch import watched
-from condgen.data import ImageDataModule
 
 LINKED = ("image_shape", "cond_spec")
 
@@ -197,68 +187,3 @@ class CLI(LightningCLI):
         callbacks = [TrainingTime(), *callbacks, *suited_to(self.model, [beside])]
         trainer: L.Trainer = super()._instantiate_trainer(config, callbacks)
         return trainer
-
-
-def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
-    """Run one of Lightning's verbs."""
-    cli = start(verb, args, trusted)
-    if cli.trainer.is_global_zero:
-        print(ending(cli, verb))
-    return 0
-
-
-def start(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
-    """Parse, build and run; return the CLI with its model, data and trainer."""
-    quiet()
-    with restricted(trusted):
-        cli = build(verb, args, trusted)
-        execute(cli, verb)
-    return cli
-
-
-def build(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
-    """Parse, and build the model, the data and the trainer."""
-
-    class Verb(CLI):
-        @staticmethod
-        def subcommands() -> dict[str, set[str]]:
-            return {verb: LightningCLI.subcommands()[verb]}
-
-        def _run_subcommand(self, subcommand: str) -> None:
-            """Wait: `execute` runs it, apart from what may fail while building."""
-
-    Verb.trusted = trusted
-    strict = {"exit_on_error": False}
-    if verb == "fit" and (folder := resumed_folder(args)) is not None:
-        Verb.resumed, Verb.more_given = folder, len(args) > 2
-        args = ["--config", str(folder / "config.yaml"), *args]
-    try:
-        return Verb(
-            L.LightningModule,
-            ImageDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            save_config_callback=SaveConfig,
-            parser_kwargs={**strict, verb: dict(strict)},
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            args=[verb, *expand_includes(args)],
-        )
-    except CheckpointError as error:
-        raise UserError(str(error)) from error
-    except (ArgumentError, ValueError, TypeError, OSError, MisconfigurationException) as error:
-        raise UserError(explain(error, ())) from error
-
-
-def execute(cli: CLI, verb: str) -> None:
-    """Run the trainer's method."""
-    if cli.trainer.is_global_zero:
-        print(beginning(cli), flush=True)
-    if verb in ("validate", "test"):
-        cli.config[verb]["verbose"] = False
-    held = locked(cli.run_folder) if is_first_process() else nullcontext()
-    with held, watched(cli.trainer, cli.config[verb].timeout), failures(cli), tracked(cli, verb):
-        if cli.exported is not None:
-            cli.model.loaded_from, cli.config_init[verb].ckpt_path = cli.config_init[verb].ckpt_path, None
-            restore(cli.model, cli.exported)
-        LightningCLI._run_subcommand(cli, verb)

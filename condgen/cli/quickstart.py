@@ -21,7 +21,7 @@ def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     """
     from condgen.callbacks import EvaluateSamples
     from condgen.cli.failures import failures
-    from condgen.cli.lightning import start
+    from condgen.cli.verbs import start
 
     config = shipped("experiments") / "quickstart" / "quickstart.yaml"
     cli = start("fit", ["--config", str(config), *args], trusted)

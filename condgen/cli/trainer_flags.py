@@ -58,6 +58,8 @@ def check_trainer(model: L.LightningModule, trainer: Namespace) -> None:
             f"trainer.precision {trainer.precision} keeps the weights in half precision, in which averages and small "
             f"steps are lost; use {trainer.precision.replace('true', 'mixed')}"
         )
+    if trainer.precision in ("64", "64-true"):
+        raise UserError(f"trainer.precision {trainer.precision}: images and conditions are float32; use 32-true")
     check_launched(num_devices(trainer), trainer.num_nodes)
     if isinstance(model, AdversarialModel):
         if trainer.gradient_clip_val is not None:

@@ -64,7 +64,7 @@ def call(argv: Sequence[str], *, train: bool = False) -> Outcome:
         train: Whether to let Lightning's verbs do their work; if not, they end once all is built.
     """
     out, err = StringIO(), StringIO()
-    work = patch("condgen.cli.lightning.execute", lambda cli, verb: setattr(cli.model, "loaded_from", "a file"))
+    work = patch("condgen.cli.verbs.execute", lambda cli, verb: setattr(cli.model, "loaded_from", "a file"))
     try:
         with redirect_stdout(out), redirect_stderr(err), limited():
             if train:

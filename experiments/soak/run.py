@@ -33,7 +33,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 import condgen
-import condgen.cli.lightning  # so that a forked process has it
+import condgen.cli.verbs  # so that a forked process has it
 from experiments.results import into_readme
 from experiments.soak.runs import in_child
 
