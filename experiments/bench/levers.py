@@ -66,13 +66,13 @@ def trained(name: str, setting: Setting) -> Group:
         "bfloat16": Side(partial(variant, half), HALF),
         "Adam not fused": Side(partial(optimizer, "fused=false")),
         "Adam foreach": Side(partial(optimizer, "fused=false", "foreach=true")),
-        "compiled": Side(partial(variant, compiled)),
-        "compiled, bfloat16": Side(partial(variant, compiled, half), HALF),
+        "bfloat16, compiled": Side(partial(variant, compiled, half), HALF),
     }
     if name not in ("cgan", "mlp_vae"):
         sides["channels first"] = Side(partial(variant, change=channels_first))
     if "gan" in name:
         sides["two passes of the discriminator"] = Side(partial(variant, change=two_passes))
+        sides["shared fakes"] = Side(partial(variant, "--model.shared_fakes=true"))
     if name == "ddpm":
         sides["checkpointed"] = Side(partial(variant, "--model.net.checkpoint=true"))
     return Group(f"{name}.yaml on MNIST, training", sides, changes(sides))
@@ -80,7 +80,9 @@ def trained(name: str, setting: Setting) -> Group:
 
 def changes(sides: Mapping[str, Side]) -> list[Comparison]:
     """Compare all with the config as it is."""
-    return [Comparison(name, "as it is", name) for name in sides if name not in ("as it is", AGAIN)]
+    out = [Comparison(name, "as it is", name) for name in sides if name not in ("as it is", AGAIN)]
+    both = "bfloat16", "bfloat16, compiled"
+    return [*out, Comparison(both[1], both[0], "compiled, both bfloat16")] if set(both) <= set(sides) else out
 
 
 def sampled(name: str, setting: Setting) -> Group:
