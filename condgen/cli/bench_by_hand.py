@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from condgen.allocation import memory_kept
 from condgen.bench import Loop
 from condgen.cli.bench_works import device_of
 from condgen.cli.lightning import CLI
@@ -68,7 +69,7 @@ def by_hand(cli: CLI) -> Loop:
         return len(batch["image"])
 
     model.train()
-    return Loop(step, device)
+    return Loop(step, device, around=memory_kept)
 
 
 def batches(cli: CLI) -> Iterator[Batch]:

@@ -6,12 +6,13 @@ A row is a config in float32 with one thing changed, against the config as it is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 
 import torch
 
 import condgen.models.denoiser
-from condgen.bench import AGAIN, Comparison, Group, Loop, Side, Work
+from condgen.bench import AGAIN, Comparison, Foreign, Group, Loop, Side, Work
 from condgen.cli.bench_works import sampling, training
 from condgen.models import AdversarialModel
 from condgen.models.players import compile_nets
@@ -56,6 +57,12 @@ def trained(name: str, setting: Setting) -> Group:
             change(cli.model)
         return training(cli)
 
+    def giving_back() -> Work:
+        work = variant()
+        assert isinstance(work, Foreign)
+        work.around = nullcontext
+        return work
+
     def optimizer(*settings: str) -> Work:
         return variant(*(f"--model.{which}.{value}" for which in optimizers for value in settings))
 
@@ -64,6 +71,7 @@ def trained(name: str, setting: Setting) -> Group:
         "as it is": Side(variant),
         AGAIN: Side(variant),
         "bfloat16": Side(partial(variant, half), HALF),
+        "memory given back": Side(giving_back),
         "Adam not fused": Side(partial(optimizer, "fused=false")),
         "Adam foreach": Side(partial(optimizer, "fused=false", "foreach=true")),
         "bfloat16, compiled": Side(partial(variant, compiled, half), HALF),
