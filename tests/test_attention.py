@@ -40,7 +40,7 @@ def test_cross_attention_ignores_padding_and_begins_as_the_identity() -> None:
 @pytest.mark.parametrize("masked", [False, True])
 def test_bfloat16_on_a_cpu_is_attention_too(masked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     q, k, v = torch.randn(3, 2, 4, 9, 8)
-    mask = torch.arange(9) < 5 if masked else None
+    mask = (torch.arange(9) < 5).view(1, 1, 1, 9) if masked else None
     expected = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     halves = [part.bfloat16().requires_grad_() for part in (q, k, v)]
     kernels: list[int] = []
