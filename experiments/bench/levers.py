@@ -19,12 +19,10 @@ from condgen.models.players import compile_nets
 from experiments.bench.settings import FULL, HALF, Part, Setting, compared
 
 PLAYERS = ("generator_optimizer", "discriminator_optimizer"), "[generator.net, discriminator.net]"
-AUTOENCODER = ("optimizer",), "[nets.inference.net, nets.decoder.net]"
 MODELS = {
     "cgan": PLAYERS,
     "dcgan": PLAYERS,
-    "mlp_vae": AUTOENCODER,
-    "vae": AUTOENCODER,
+    "mlp_vae": (("optimizer",), "[nets.inference.net, nets.decoder.net]"),
     "ddpm": (("optimizer",), "[denoiser.net]"),
 }
 """Optimizers of each model, and its nets."""
@@ -94,10 +92,10 @@ def changes(sides: Mapping[str, Side]) -> list[Comparison]:
 
 
 def sampled(name: str, setting: Setting) -> Group:
-    """Compare sampling in variants with sampling as it is, by 4 steps, under guidance."""
-    few = ["--model.sampler.steps=4"] if name == "ddpm" else []
+    """Compare sampling in variants with sampling as it is: of the diffusion by 4 steps under guidance, in chunks of 16."""
+    few, usual = (["--model.sampler.steps=4"], 16) if name == "ddpm" else ([], 64)
 
-    def variant(chunk: int = 64, *, half: bool = False, compiled: bool = False) -> Work:
+    def variant(chunk: int = usual, *, half: bool = False, compiled: bool = False) -> Work:
         model, work = sampling(setting.built(*arguments(name, setting), *few), half)
         model.sample_chunk = chunk
         if compiled:
@@ -107,8 +105,8 @@ def sampled(name: str, setting: Setting) -> Group:
     sides = {
         "as it is": Side(variant),
         AGAIN: Side(variant),
-        "chunks of 16": Side(partial(variant, 16)),
-        "chunks of 256": Side(partial(variant, 256)),
+        f"chunks of {usual // 4}": Side(partial(variant, usual // 4)),
+        f"chunks of {usual * 4}": Side(partial(variant, usual * 4)),
         "bfloat16": Side(partial(variant, half=True), HALF),
         "compiled": Side(partial(variant, compiled=True)),
     }
