@@ -92,7 +92,7 @@ def changes(sides: Mapping[str, Side]) -> list[Comparison]:
 
 
 def sampled(name: str, setting: Setting) -> Group:
-    """Compare sampling in variants with sampling as it is: of the diffusion by 4 steps under guidance, in chunks of 16."""
+    """Compare sampling in variants with sampling as it is; of the diffusion by 4 steps, guided, in chunks of 16."""
     few, usual = (["--model.sampler.steps=4"], 16) if name == "ddpm" else ([], 64)
 
     def variant(chunk: int = usual, *, half: bool = False, compiled: bool = False) -> Work:
