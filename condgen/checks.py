@@ -118,7 +118,7 @@ def check_size(key: str, value: Tensor, spec: dict[str, Any], image_shape: Shape
 
 def check_classes(key: str, value: Tensor, num_classes: int) -> None:
     """Refuse numbers of classes outside [0, num_classes)."""
-    low, high = int(value.min()), int(value.max())
+    low, high = (int(bound) for bound in torch.aminmax(value))
     if low < 0 or high >= num_classes:
         raise ValueError(f"{key} must be in [0, {num_classes - 1}], got {low if low < 0 else high}")
 

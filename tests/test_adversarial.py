@@ -26,6 +26,7 @@ from condgen.seeding import generator
 
 MakeTrainer = Callable[..., L.Trainer]
 SGD = partial(torch.optim.SGD, lr=0.05)
+NO_NORM = partial(MLPGenerator, latent_dim=8, hidden=(16,), batch_norm=False)
 ADAM = partial(torch.optim.Adam, lr=1e-3, betas=(0.5, 0.999))
 
 
@@ -59,7 +60,7 @@ def reference_generator_loss(name: str, fake: Tensor) -> Tensor:
 
 
 def plain_loop(
-    net_g: nn.Module, net_d: nn.Module, name: str, data: Digits, steps: int
+    net_g: nn.Module, net_d: nn.Module, name: str, data: Digits, steps: int, shared: bool = False
 ) -> tuple[list[float], list[float]]:
     """The algorithm once more in plain PyTorch, sharing only the names of the random draws."""
     opt_g, opt_d = ADAM(net_g.parameters()), ADAM(net_d.parameters())
@@ -73,7 +74,7 @@ def plain_loop(
             return torch.randn(64, 8, generator=generator(0, 0, k, purpose))
 
         with torch.no_grad():
-            fake = net_g(noise("discriminator"), cond)
+            fake = net_g(noise("generator" if shared else "discriminator"), cond)
         twice = {key: torch.cat([value, value]) for key, value in cond.items()}
         loss = reference_losses(name, *net_d(torch.cat([real, fake]), twice).logits.chunk(2))
         losses_d.append(loss.item())
@@ -116,6 +117,22 @@ def test_training_equals_a_plain_loop(loss: AdversarialLoss, digits: Digits, mak
     for mine, theirs in ((model.generator, net_g), (model.discriminator, net_d)):
         for a, b in zip(mine.state_dict().values(), theirs.state_dict().values(), strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
+def test_players_may_share_generated_images(digits: Digits, make_trainer: MakeTrainer) -> None:
+    optimizers = {"generator_optimizer": ADAM, "discriminator_optimizer": ADAM}
+    model = small_cgan(digits, loss=LeastSquares(), shared_fakes=True, generator=NO_NORM, **optimizers)
+    net_g, net_d = deepcopy(model.generator), deepcopy(model.discriminator)
+    passes: list[int] = []
+    model.generator.register_forward_hook(lambda *_: passes.append(1))
+    recorder = Recorder()
+    make_trainer(max_steps=4, callbacks=[recorder]).fit(model, digits)
+    losses_d, losses_g = plain_loop(net_g, net_d, "LeastSquares", digits, steps=4, shared=True)
+    assert len(passes) == 4
+    assert [row["train/discriminator_loss"] for row in recorder.losses] == pytest.approx(losses_d, abs=1e-6)
+    assert [row["train/generator_loss"] for row in recorder.losses] == pytest.approx(losses_g, abs=1e-6)
+    for mine, theirs in zip(model.generator.parameters(), net_g.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("steps", "generator_updates"), [(1, 100), (3, 33)])

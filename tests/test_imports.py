@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "condgen"
 ROOT = {
     "types",
+    "allocation",
     "cache_root",
     "capabilities",
     "checks",

@@ -29,12 +29,17 @@ class Foreign:
         run: Runs the loop; called with this object.
         size: Images in one batch.
         device: Where the loop computes.
+        around: Surrounds each block, in the thread that times it.
     """
 
     def __init__(
-        self, run: Callable[[Foreign], None], size: Callable[[Any], int], device: torch.device | str = "cpu"
+        self,
+        run: Callable[[Foreign], None],
+        size: Callable[[Any], int],
+        device: torch.device | str = "cpu",
+        around: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        self._run, self._size, self.device = run, size, torch.device(device)
+        self._run, self._size, self.device, self.around = run, size, torch.device(device), around
         self._go, self._waits = Semaphore(0), Semaphore(0)
         self._thread = Thread(target=self._main, args=(torch.get_num_threads(),), daemon=True)
         self._stop = self._ended = False
@@ -61,8 +66,9 @@ class Foreign:
         self._images, self._steps, self._least, self._under = 0, 0, 1, under
         wall, cpu = time.perf_counter(), time.process_time()
         self._until = wall + seconds
-        self._go.release()
-        self._waits.acquire()
+        with self.around():
+            self._go.release()
+            self._waits.acquire()
         done = Block(self._images, self._steps, time.perf_counter() - wall, time.process_time() - cpu)
         self._check()
         return done

@@ -39,16 +39,23 @@ class Loop:
     Args:
         step: Takes one step and returns how many images it was.
         device: Where it is done.
+        around: Surrounds each block, such as a way to keep memory.
     """
 
-    def __init__(self, step: Callable[[], int], device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        step: Callable[[], int],
+        device: torch.device | str = "cpu",
+        around: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
         self.step = step
         self.device = torch.device(device)
+        self.around = around
 
     def block(self, seconds: float, under: AbstractContextManager[object] = nullcontext()) -> Block:  # noqa: B008
         """Take steps for so many seconds, at least one."""
         images = steps = 0
-        with under:
+        with self.around(), under:
             wall, cpu = time.perf_counter(), time.process_time()
             while not steps or time.perf_counter() - wall < seconds:
                 images += self.step()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from condgen.allocation import memory_kept
 from condgen.bench import Loop
 from condgen.cli.bench_works import device_of
 from condgen.cli.lightning import CLI
@@ -68,7 +69,7 @@ def by_hand(cli: CLI) -> Loop:
         return len(batch["image"])
 
     model.train()
-    return Loop(step, device)
+    return Loop(step, device, around=memory_kept)
 
 
 def batches(cli: CLI) -> Iterator[Batch]:
@@ -94,9 +95,9 @@ def adversarial(model: AdversarialModel, clip: float | None, autocast: Autocast)
     def train(batch: Batch, seen: int) -> None:
         real, cond = batch["image"], batch["cond"]
         with autocast():
-            with torch.no_grad():
+            with torch.set_grad_enabled(model.shared_fakes):
                 fake = net_g(torch.randn(len(real), *model.prior_shape, device=real.device), cond)
-            on_real, on_fake = net_d.judge_both(real, fake, cond)
+            on_real, on_fake = net_d.judge_both(real, fake.detach(), cond)
             loss = model.loss.discriminator(on_real.logits.float(), on_fake.logits.float())
             if weight:
                 loss = loss + classified(on_real.features, cond["label"]) + classified(on_fake.features, cond["label"])
@@ -105,7 +106,8 @@ def adversarial(model: AdversarialModel, clip: float | None, autocast: Autocast)
         optimizer_d.zero_grad()
         with frozen(judging):
             with autocast():
-                fake = net_g(torch.randn(len(real), *model.prior_shape, device=real.device), cond)
+                if not model.shared_fakes:
+                    fake = net_g(torch.randn(len(real), *model.prior_shape, device=real.device), cond)
                 judgement = net_d(fake, cond)
                 loss = model.loss.generator(judgement.logits.float())
                 if weight:

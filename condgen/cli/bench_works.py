@@ -13,6 +13,7 @@ from lightning.pytorch.cli import LightningCLI
 from rich.console import Console
 from torch import Tensor
 
+from condgen.allocation import memory_kept
 from condgen.bench import Foreign, Loop
 from condgen.callbacks import EvaluateSamples, RunProgress
 from condgen.cli.errors import UserError
@@ -84,7 +85,7 @@ def training(cli: CLI) -> Foreign:
         data.train_dataloader = lambda: Watched(loader(), work)
         LightningCLI._run_subcommand(cli, "fit")
 
-    return Foreign(fit, lambda batch: len(batch["pixels"]), device_of(cli))
+    return Foreign(fit, lambda batch: len(batch["pixels"]), device_of(cli), around=memory_kept)
 
 
 def sampling(cli: CLI, half: bool = False) -> tuple[GenerativeModel, Loop]:
@@ -99,7 +100,7 @@ def sampling(cli: CLI, half: bool = False) -> tuple[GenerativeModel, Loop]:
         model.half_samples, seeds = half, torch.arange(model.sample_chunk)
         return len(draw(model, ask(model, seeds, lambda: data.images("validation")).cond, seeds))
 
-    return model, Loop(step, device_of(cli))
+    return model, Loop(step, device_of(cli), around=memory_kept)
 
 
 def chunk_of(cli: CLI) -> tuple[Condition, Tensor]:

@@ -95,10 +95,11 @@ def set_up(model: GenerativeModel, options: Namespace, count: int) -> None:
 
 def write_all(model: GenerativeModel, wanted: Wanted, out: Path) -> None:
     """Sample block by block, and write each before the next; a terminal shows how far it is."""
+    from condgen.allocation import memory_kept
     from condgen.cli.writers import open_writer
     from condgen.pixels import to_uint8
 
-    with open_writer(out, wanted, model.image_shape) as write, progress(wanted.rank) as bar:
+    with memory_kept(), open_writer(out, wanted, model.image_shape) as write, progress(wanted.rank) as bar:
         task = bar.add_task("sampling", total=len(wanted.mine))
         for numbers in wanted.blocks(model.sample_chunk):
             cond, seeds = wanted.asked(numbers)

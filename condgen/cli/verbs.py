@@ -10,6 +10,7 @@ from jsonargparse import ArgumentError
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningCLI
 
+from condgen.allocation import memory_kept
 from condgen.checkpoints import CheckpointError, restore
 from condgen.cli.errors import UserError
 from condgen.cli.explain import explain
@@ -86,7 +87,8 @@ def execute(cli: CLI, verb: str) -> None:
     if verb in ("validate", "test"):
         cli.config[verb]["verbose"] = False
     held = locked(cli.run_folder) if is_first_process() else nullcontext()
-    with held, watched(cli.trainer, cli.config[verb].timeout), failures(cli), tracked(cli, verb):
+    watch = watched(cli.trainer, cli.config[verb].timeout)
+    with held, memory_kept(), watch, failures(cli), tracked(cli, verb):
         if cli.exported is not None:
             cli.model.loaded_from, cli.config_init[verb].ckpt_path = cli.config_init[verb].ckpt_path, None
             restore(cli.model, cli.exported)

@@ -14,8 +14,9 @@ from torch.optim import Optimizer
 from condgen.conditions import EncoderFactory, LabelEncoder
 from condgen.models.base import GenerativeModel
 from condgen.models.numbers import check_numbers
-from condgen.models.players import ConditionedNet, Discriminator, frozen
-from condgen.models.roles import refuse_shifts, require_judgement, require_output, require_width
+from condgen.models.pair import make_players
+from condgen.models.players import ConditionedNet, frozen
+from condgen.models.roles import refuse_shifts
 from condgen.models.schedule import Schedule
 from condgen.models.single import OptimizerFactory
 from condgen.models.stepping import count_batch, refuse_cut_window, refuse_fused_clipping, window_ends
@@ -52,6 +53,8 @@ class AdversarialModel(GenerativeModel):
         discriminator_optimizer: The same for the discriminator.
         schedule: Factor of both learning rates as a function of images seen.
         discriminator_steps: Discriminator steps per generator step.
+        shared_fakes: Let both turns of a batch be about the same generated images, which saves a pass of the generator;
+            else each turn draws its own.
         gradient_clip_val: Largest gradient norm of either player; null for no clipping.
         accumulate_grad_batches: Batches per optimizer step.
         ema_half_life: Half-life in images of the averaged generator that samples; null to sample with the raw one.
@@ -80,6 +83,7 @@ class AdversarialModel(GenerativeModel):
         discriminator_optimizer: OptimizerFactory | None = None,
         schedule: Schedule | None = None,
         discriminator_steps: int = 1,
+        shared_fakes: bool = False,
         gradient_clip_val: float | None = None,
         accumulate_grad_batches: int = 1,
         ema_half_life: float | None = 10_000.0,
@@ -105,31 +109,17 @@ class AdversarialModel(GenerativeModel):
         self.discriminator_optimizer = discriminator_optimizer or adam
         self.schedule = schedule
         self.discriminator_steps = discriminator_steps
+        self.shared_fakes = shared_fakes
         self.gradient_clip_val = gradient_clip_val
         self.accumulate_grad_batches = accumulate_grad_batches
         self._judging: tuple[nn.Parameter, ...] = ()
         self.discriminator_updates = 0
         self.generator_updates = 0
-        self._build(generator, discriminator, encoder, discriminator_encoder or encoder, ema_half_life)
-
-    def _build(
-        self,
-        generator: NetFactory | None,
-        discriminator: NetFactory | None,
-        encoder: EncoderFactory,
-        discriminator_encoder: EncoderFactory,
-        ema_half_life: float | None,
-    ) -> None:
-        encoder_g, encoder_d = encoder(self.cond_spec), discriminator_encoder(self.cond_spec)
-        refuse_shifts(self.augment, encoder_d.dims)
-        num_classes = len(self.cond_spec["label"]["names"]) if self.classifier_weight else 0
-        net_g = (generator or type(self).default_generator)(self.image_shape, encoder_g.dims)
-        net_d = (discriminator or type(self).default_discriminator)(self.image_shape, encoder_d.dims)
-        latent_dim = require_width("generator", net_g, "latent_dim")
-        require_output("generator", net_g, {"z": (latent_dim,)}, encoder_g.dims, self.image_shape, self.image_shape)
-        require_judgement(net_d, encoder_d.dims, self.image_shape)
-        self.generator = ConditionedNet(net_g, encoder_g)
-        self.discriminator = Discriminator(net_d, encoder_d, num_classes)
+        encoders = encoder(cond_spec), (discriminator_encoder or encoder)(cond_spec)
+        refuse_shifts(augment, encoders[1].dims)
+        nets = generator or type(self).default_generator, discriminator or type(self).default_discriminator
+        num_classes = len(cond_spec["label"]["names"]) if classifier_weight else 0
+        self.generator, self.discriminator = make_players(nets, encoders, self.image_shape, num_classes)
         self.complete(ema_half_life)
 
     # ------------------------------------------------------------------ sampling
@@ -172,21 +162,22 @@ class AdversarialModel(GenerativeModel):
             self.schedule.apply(optimizer_d.optimizer, self.images_seen)
         is_last = window_ends(self.trainer, self.batches_seen, self.accumulate_grad_batches)
         generator_is_due = (self.discriminator_updates + 1) % self.discriminator_steps == 0
+        shared = self._fakes(batch, "generator") if self.shared_fakes and generator_is_due else None
 
-        self._backward(self.discriminator_loss(batch), optimizer_d, is_last)
+        self._backward(self.discriminator_loss(batch, shared), optimizer_d, is_last)
         self.discriminator_updates += is_last
         if generator_is_due:
             with frozen(self._judging):
-                self._backward(self.generator_loss(batch), optimizer_g, is_last)
+                self._backward(self.generator_loss(batch, shared), optimizer_g, is_last)
             self.generator_updates += is_last
             if is_last:
                 self.update_ema(self.images_seen + self.num_images(batch))
 
-    def discriminator_loss(self, batch: Batch) -> Tensor:
-        """Judge real images and generated ones under the same conditions."""
+    def discriminator_loss(self, batch: Batch, shared: Tensor | None = None) -> Tensor:
+        """Judge real images and generated ones under the same conditions: shared ones, or ones of its own."""
         cond, real = batch["cond"], self._augmented(batch["image"], "real")
         with torch.no_grad():
-            fake = self._augmented(self.generator(self.draw_prior(len(real), "discriminator"), cond), "fake")
+            fake = self._augmented(self._fakes(batch, "discriminator") if shared is None else shared.detach(), "fake")
         on_real, on_fake = self.discriminator.judge_both(real, fake, cond)
         loss = self.loss.discriminator(on_real.logits.float(), on_fake.logits.float())
         self.losses["train/discriminator_loss"] = loss.detach()
@@ -196,10 +187,9 @@ class AdversarialModel(GenerativeModel):
             loss = loss + self._classify(on_real, cond, "real") + self._classify(on_fake, cond, "fake")
         return loss
 
-    def generator_loss(self, batch: Batch) -> Tensor:
-        """Let the discriminator judge newly generated images."""
-        cond = batch["cond"]
-        fake = self.generator(self.draw_prior(len(batch["image"]), "generator"), cond)
+    def generator_loss(self, batch: Batch, shared: Tensor | None = None) -> Tensor:
+        """Let the discriminator judge generated images, shared or new ones."""
+        cond, fake = batch["cond"], self._fakes(batch, "generator") if shared is None else shared
         judgement = self.discriminator(self._augmented(fake, "generator"), cond)
         loss = self.loss.generator(judgement.logits.float())
         self.losses["train/generator_loss"] = loss.detach()
@@ -207,6 +197,9 @@ class AdversarialModel(GenerativeModel):
         if self.reconstruction_weight:
             loss = loss + self._reconstruct(fake, batch["image"])
         return loss + self._classify(judgement, cond, "generator") if self.classifier_weight else loss
+
+    def _fakes(self, batch: Batch, purpose: str) -> Tensor:
+        return cast(Tensor, self.generator(self.draw_prior(len(batch["image"]), purpose), batch["cond"]))
 
     def draw_prior(self, count: int, purpose: str) -> Tensor:
         """Draw training noise from (seed, rank, batch, purpose) on the device."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from condgen.nets.attention import CrossAttention, SelfAttention, num_groups, zeroed
+from condgen.nets.attention import CrossAttention, GroupNorm, SelfAttention, num_groups, zeroed
 from condgen.nets.heights import check_heights, check_sides, crossed_heights
 from condgen.nets.layers import append_map, require_positive, require_routes
 from condgen.types import CondDims, Encoded, Shape
@@ -43,7 +43,7 @@ class AdaptiveGroupNorm(nn.Module):
 
     def __init__(self, channels: int, embedding_dim: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(num_groups(channels), channels)
+        self.norm = GroupNorm(num_groups(channels), channels)
         self.affine = nn.Linear(embedding_dim, 2 * channels)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, embedding_dim: int, dropout: float) -> None:
         super().__init__()
-        self.norm_1 = nn.GroupNorm(num_groups(channels_in), channels_in)
+        self.norm_1 = GroupNorm(num_groups(channels_in), channels_in)
         self.conv_1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
         self.norm_2 = AdaptiveGroupNorm(channels_out, embedding_dim)
         self.dropout = nn.Dropout(dropout)
@@ -163,7 +163,7 @@ class UNet(nn.Module):
         skips = self._build_down(levels, blocks, stage)
         self.middle = stage(last, last, sides[-1])
         self._build_up(levels, blocks, stage, skips)
-        self.norm = nn.GroupNorm(num_groups(levels[0][0]), levels[0][0])
+        self.norm = GroupNorm(num_groups(levels[0][0]), levels[0][0])
         self.last = zeroed(nn.Conv2d(levels[0][0], channels, 3, padding=1))
 
     def _build_down(self, levels: list[tuple[int, int]], blocks: int, stage: Callable[..., Stage]) -> list[int]:

@@ -6,24 +6,23 @@ A row is a config in float32 with one thing changed, against the config as it is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 
 import torch
 
 import condgen.models.denoiser
-from condgen.bench import AGAIN, Comparison, Group, Loop, Side, Work
+from condgen.bench import AGAIN, Comparison, Foreign, Group, Loop, Side, Work
 from condgen.cli.bench_works import sampling, training
 from condgen.models import AdversarialModel
 from condgen.models.players import compile_nets
 from experiments.bench.settings import FULL, HALF, Part, Setting, compared
 
 PLAYERS = ("generator_optimizer", "discriminator_optimizer"), "[generator.net, discriminator.net]"
-AUTOENCODER = ("optimizer",), "[nets.inference.net, nets.decoder.net]"
 MODELS = {
     "cgan": PLAYERS,
     "dcgan": PLAYERS,
-    "mlp_vae": AUTOENCODER,
-    "vae": AUTOENCODER,
+    "mlp_vae": (("optimizer",), "[nets.inference.net, nets.decoder.net]"),
     "ddpm": (("optimizer",), "[denoiser.net]"),
 }
 """Optimizers of each model, and its nets."""
@@ -56,6 +55,12 @@ def trained(name: str, setting: Setting) -> Group:
             change(cli.model)
         return training(cli)
 
+    def giving_back() -> Work:
+        work = variant()
+        assert isinstance(work, Foreign)
+        work.around = nullcontext
+        return work
+
     def optimizer(*settings: str) -> Work:
         return variant(*(f"--model.{which}.{value}" for which in optimizers for value in settings))
 
@@ -64,15 +69,16 @@ def trained(name: str, setting: Setting) -> Group:
         "as it is": Side(variant),
         AGAIN: Side(variant),
         "bfloat16": Side(partial(variant, half), HALF),
+        "memory given back": Side(giving_back),
         "Adam not fused": Side(partial(optimizer, "fused=false")),
         "Adam foreach": Side(partial(optimizer, "fused=false", "foreach=true")),
-        "compiled": Side(partial(variant, compiled)),
-        "compiled, bfloat16": Side(partial(variant, compiled, half), HALF),
+        "bfloat16, compiled": Side(partial(variant, compiled, half), HALF),
     }
     if name not in ("cgan", "mlp_vae"):
         sides["channels first"] = Side(partial(variant, change=channels_first))
     if "gan" in name:
         sides["two passes of the discriminator"] = Side(partial(variant, change=two_passes))
+        sides["shared fakes"] = Side(partial(variant, "--model.shared_fakes=true"))
     if name == "ddpm":
         sides["checkpointed"] = Side(partial(variant, "--model.net.checkpoint=true"))
     return Group(f"{name}.yaml on MNIST, training", sides, changes(sides))
@@ -80,14 +86,16 @@ def trained(name: str, setting: Setting) -> Group:
 
 def changes(sides: Mapping[str, Side]) -> list[Comparison]:
     """Compare all with the config as it is."""
-    return [Comparison(name, "as it is", name) for name in sides if name not in ("as it is", AGAIN)]
+    out = [Comparison(name, "as it is", name) for name in sides if name not in ("as it is", AGAIN)]
+    both = "bfloat16", "bfloat16, compiled"
+    return [*out, Comparison(both[1], both[0], "compiled, both bfloat16")] if set(both) <= set(sides) else out
 
 
 def sampled(name: str, setting: Setting) -> Group:
-    """Compare sampling in variants with sampling as it is, by 4 steps, under guidance."""
-    few = ["--model.sampler.steps=4"] if name == "ddpm" else []
+    """Compare sampling in variants with sampling as it is; of the diffusion by 4 steps, guided, in chunks of 16."""
+    few, usual = (["--model.sampler.steps=4"], 16) if name == "ddpm" else ([], 64)
 
-    def variant(chunk: int = 64, *, half: bool = False, compiled: bool = False) -> Work:
+    def variant(chunk: int = usual, *, half: bool = False, compiled: bool = False) -> Work:
         model, work = sampling(setting.built(*arguments(name, setting), *few), half)
         model.sample_chunk = chunk
         if compiled:
@@ -97,8 +105,8 @@ def sampled(name: str, setting: Setting) -> Group:
     sides = {
         "as it is": Side(variant),
         AGAIN: Side(variant),
-        "chunks of 16": Side(partial(variant, 16)),
-        "chunks of 256": Side(partial(variant, 256)),
+        f"chunks of {usual // 4}": Side(partial(variant, usual // 4)),
+        f"chunks of {usual * 4}": Side(partial(variant, usual * 4)),
         "bfloat16": Side(partial(variant, half=True), HALF),
         "compiled": Side(partial(variant, compiled=True)),
     }

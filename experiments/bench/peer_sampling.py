@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from condgen.allocation import memory_kept
 from condgen.bench import AGAIN, Comparison, Group, Loop, Side, Work
 from condgen.models import DDPM
 from condgen.processes import DDIM
@@ -26,7 +28,12 @@ def ours(setting: Setting) -> DDPM:
     return model.eval()
 
 
-def forward(net: Callable[[Tensor, Tensor], object], half: bool = False, dtype: torch.dtype = torch.float32) -> Work:
+def forward(
+    net: Callable[[Tensor, Tensor], object],
+    half: bool = False,
+    dtype: torch.dtype = torch.float32,
+    around: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Work:
     """Apply a net to a batch."""
     x, t = torch.randn(BATCH, *loops.SHAPE).to(dtype), torch.full((BATCH,), 500)
 
@@ -36,7 +43,7 @@ def forward(net: Callable[[Tensor, Tensor], object], half: bool = False, dtype: 
             net(x, t)
         return BATCH
 
-    return Loop(step)
+    return Loop(step, around=around)
 
 
 def unet(setting: Setting, half: bool) -> Work:
@@ -44,7 +51,7 @@ def unet(setting: Setting, half: bool) -> Work:
     model = ours(setting)
     denoiser = model.sampling_net
     encoded = denoiser.encoder(LABEL)
-    return forward(lambda x, t: denoiser.net(x, t, encoded), half)
+    return forward(lambda x, t: denoiser.net(x, t, encoded), half, around=memory_kept)
 
 
 def peer(make: Callable[[], nn.Module], how: str) -> Work:
@@ -84,7 +91,7 @@ def whole(setting: Setting) -> Group:
     def sampled(half: bool) -> Work:
         model = ours(setting)
         model.half_samples = half
-        return Loop(lambda: len(model.sample(LABEL, seeds=torch.arange(BATCH))))
+        return Loop(lambda: len(model.sample(LABEL, seeds=torch.arange(BATCH))), around=memory_kept)
 
     def theirs() -> Work:
         diffusion = GaussianDiffusion(loops.lucidrains_net(), image_size=32, sampling_timesteps=STEPS)

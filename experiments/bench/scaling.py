@@ -20,7 +20,7 @@ from experiments.results import ROOT, newest
 
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0, 1]
 """Those of this process before it is bound to one of them."""
-BATCH, STEPS = 64, 120
+BATCH, STEPS = 64, 30
 
 
 def images_per_second(setting: Setting, config: str, batch: int, processes: int) -> float:

@@ -15,8 +15,8 @@ from condgen.bench import peak_memory, pin
 from condgen.cli import main as condgen
 from experiments.bench.settings import Part, Rows, Setting
 
-COUNTS = (1000, 50_000)
-OUT = {"npz": "made.npz", "tar": "made.tar", "png": "made"}
+OUT = {"npz": ("made.npz", (1000, 50_000)), "tar": ("made.tar", (10_000,)), "png": ("made", (10_000,))}
+"""File or folder of each kind, and how many images go there."""
 
 
 def one(run: str, out: str, count: int) -> dict[str, object]:
@@ -35,8 +35,8 @@ def streamed(setting: Setting) -> Rows:
     assert condgen(["fit", *args, *short, f"--runs={setting.folder}", "--name=streamed"]) == 0
     (run,) = setting.folder.glob("streamed/*")
     rows: Rows = []
-    for kind, name in OUT.items():
-        for count in (100, 500) if setting.smoke else COUNTS:
+    for kind, (name, counts) in OUT.items():
+        for count in (100, 500) if setting.smoke else counts:
             folder = setting.folder / f"{kind}{count}"
             command = [sys.executable, "-m", "experiments.bench.streaming", str(run), str(folder / name), str(count)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
