@@ -54,19 +54,19 @@ FUNCTIONS = ("torch.nn.functional", "torch.nn.init", "torchvision.models", "torc
 """Packages whose functions may be named like classes."""
 LONGEST = 300
 """Letters of a path."""
-FLAG = "; add --trust "
 
 
 class UntrustedError(ValueError):
     """A name that a config or a checkpoint may not use; nothing was run.
 
-    Attributes:
+    Args:
+        reason: Why.
         package: What the user could trust; null where that would not do.
     """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.package = reason.rpartition(FLAG)[2] if FLAG in reason else None
+    def __init__(self, reason: str, package: str | None = None) -> None:
+        super().__init__(f"{reason}; add --trust {package}" if package else reason)
+        self.package = package
 
 
 def find_named(path: object, packages: Sequence[str], trusted: Sequence[str]) -> Any:
@@ -107,7 +107,7 @@ def check_path(path: object, packages: Sequence[str], trusted: Sequence[str]) ->
         private = any(part.startswith("_") for part in path.split("."))
         if lies_in(path, packages) and not lies_in(path, EXCEPTIONS) and not private:
             return
-    raise UntrustedError(refusal(path, packages))
+    raise refusal(path, packages)
 
 
 def check_named(found: object, packages: Sequence[str], trusted: Sequence[str]) -> None:
@@ -122,7 +122,7 @@ def check_named(found: object, packages: Sequence[str], trusted: Sequence[str]) 
     if isroutine(kind) and ("." in name or not lies_in(path, FUNCTIONS)):
         raise UntrustedError(f"{name} is a function, and configs and checkpoints name classes")
     if not lies_in(path, packages) or lies_in(path, EXCEPTIONS):
-        raise UntrustedError(refusal(path, packages))
+        raise refusal(path, packages)
 
 
 def is_dotted(path: object) -> TypeGuard[str]:
@@ -135,14 +135,14 @@ def lies_in(path: str, packages: Sequence[str]) -> bool:
     return any(path == package or path.startswith(f"{package}.") for package in packages)
 
 
-def refusal(path: object, packages: Sequence[str] = CONFIG_PACKAGES) -> str:
-    """Say why a path is refused, and what the user can do."""
+def refusal(path: object, packages: Sequence[str] = CONFIG_PACKAGES) -> UntrustedError:
+    """Return the error that says why a path is refused, and what the user can do."""
     if not is_dotted(path):
-        return f"{str(path)[:80]!r} is not the path of a class"
+        return UntrustedError(f"{str(path)[:80]!r} is not the path of a class")
     top = path.partition(".")[0]
     if top in sys.stdlib_module_names:
-        return f"{path} is Python's own, which no config or checkpoint may name"
+        return UntrustedError(f"{path} is Python's own, which no config or checkpoint may name")
     known = [package for package in packages if package.partition(".")[0] == top]
     if known:
-        return f"{path} may not be named; of {top} may be named the classes of {', '.join(known)}"
-    return f"{path} is not trusted{FLAG}{top}"
+        return UntrustedError(f"{path} may not be named; of {top} may be named the classes of {', '.join(known)}")
+    return UntrustedError(f"{path} is not trusted", top)

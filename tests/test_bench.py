@@ -148,6 +148,29 @@ def test_operations_of_a_foreign_loop_are_counted_in_its_thread(foreign: Callabl
     assert counter.get_total_flops() == 0
 
 
+def test_operations_are_those_that_torch_counts_and_a_gradient_penalty_has_some() -> None:
+    net, attention = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 1)), nn.MultiheadAttention(8, 2)
+    x, words = torch.ones(2, 3, 8, 8, requires_grad=True), torch.ones(5, 2, 8)
+
+    def step() -> int:
+        with torch.autocast("cpu", torch.bfloat16):
+            value = net(x).float().sum()
+        (value + attention(words, words, words)[0].sum()).backward()
+        return len(x)
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    assert gflop_per_image(Loop(step)) == counter.get_total_flops() / len(x) / 1e9
+
+    def penalised() -> int:
+        (gradient,) = torch.autograd.grad(net(x).sum(), x, create_graph=True)
+        gradient.square().sum().backward()
+        return len(x)
+
+    convolution = 2 * 4 * 3 * 9 * 36  # of one image
+    assert gflop_per_image(Loop(penalised)) > 4 * convolution / 1e9
+
+
 LIMIT = {"float32": {"matmul": 100.0, "conv": 90.0}, "bfloat16": {"matmul": 200.0, "conv": 210.0}}
 
 

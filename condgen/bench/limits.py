@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from condgen.bench.rounds import Work, finish
 
@@ -79,13 +80,40 @@ def fastest(kernel: Callable[[], object], gflop: float, device: torch.device, se
     return best
 
 
+class Operations(TorchDispatchMode):
+    """Counts the operations of products and convolutions by torch's own formulas.
+
+    `FlopCounterMode` counts by module, too, and its hooks refuse `torch.autograd.grad`, which gradient penalties take.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call, and count; what has no formula is counted by what it is made of."""
+        kwargs = kwargs or {}
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is None and func is not torch.ops.prim.device.default:
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        out = func(*args, **kwargs)
+        if formula is not None:
+            self.total += formula(*args, **kwargs, out_val=out)
+        return out
+
+
 def gflop_per_image(work: Work, steps: int = 1) -> float:
     """Count the operations of products and convolutions, forward and backward, over some steps of a work."""
     images = total = 0
     for _ in range(steps):
-        counter = FlopCounterMode(display=False)
+        counter = Operations()
         images += work.block(0.0, counter).images
-        total += counter.get_total_flops()
+        total += counter.total
     return total / images / 1e9
 
 

@@ -2,12 +2,13 @@
 
 from condgen.checkpoints.atomic import AtomicCheckpointIO
 from condgen.checkpoints.drawn_images import DrawnImages
-from condgen.checkpoints.load import CheckpointError, find_checkpoint, load_model, read_checkpoint, restore
+from condgen.checkpoints.load import CheckpointError, build_model, find_checkpoint, load_model, read_checkpoint, restore
 
 __all__ = [
     "AtomicCheckpointIO",
     "CheckpointError",
     "DrawnImages",
+    "build_model",
     "find_checkpoint",
     "load_model",
     "read_checkpoint",

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from condgen.checkpoints.load import find_checkpoint, load_model, read_checkpoint
+from condgen.checkpoints.load import build_model, find_checkpoint, read_checkpoint
 from condgen.data import Images, ImageSet, LoadedImages, SplitImages
 from condgen.models import GenerativeModel
 from condgen.models.asking import ask, classes_in_turn, draw
@@ -52,7 +52,9 @@ class DrawnImages(LoadedImages):
             raise ValueError(f"samples need n >= 1 and a first seed >= 0, got {n} and {first_seed}")
         self.n = n
         self.first_seed = first_seed
-        self.model = load_model(path, trusted=trusted)
+        file = find_checkpoint(path)
+        content = read_checkpoint(file)
+        self.model = build_model(content, path, trusted=trusted)
         if not classes_in_turn(self.model):
             if conditions is None:
                 others = ", ".join(key for key in self.model.condition_keys if key != "label")
@@ -64,13 +66,13 @@ class DrawnImages(LoadedImages):
         self.class_names = list(spec["label"]["names"]) if "label" in spec else None
         self.cost = {
             "parameters": sum(value.numel() for value in self.model.sampling_net.parameters()),
-            **training_cost(read_checkpoint(path)),
+            **training_cost(content),
         }
         self.card |= {
             "model": type(self.model).__name__,
             "ema": self.model.averaged,
             "sampler": self.model.sampler_card,
-            "checkpoint": str(find_checkpoint(path)),
+            "checkpoint": str(file),
             "weights_sha256": weights_hash(self.model),
             "images_seen": self.model.images_seen,
             "conditions": list(self.model.condition_keys),

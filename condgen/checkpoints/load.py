@@ -134,7 +134,11 @@ def load_model(path: str | Path, *, trusted: Sequence[str] = ()) -> GenerativeMo
     Raises:
         CheckpointError: If it cannot be loaded.
     """
-    content = read_checkpoint(path)
+    return build_model(read_checkpoint(path), path, trusted=trusted)
+
+
+def build_model(content: dict[str, Any], path: str | Path, *, trusted: Sequence[str] = ()) -> GenerativeModel:
+    """Build the model of a checkpoint that was read from `path`; all else is as in `load_model`."""
     try:
         cls = import_class(content["condgen"]["class_path"], CHECKPOINT_PACKAGES, trusted)
         if not issubclass(cls, GenerativeModel):

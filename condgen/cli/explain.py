@@ -97,7 +97,7 @@ def refused(path: str) -> str:
     module = ".".join(path.split(".")[:2])
     if path.startswith("condgen.") and find_spec(module) is None:
         return unknown_module(module)
-    return refusal(path)
+    return str(refusal(path))
 
 
 def unknown_class(name: str, key: str) -> str:

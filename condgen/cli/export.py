@@ -33,11 +33,14 @@ def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     )
     options = parser.parse_args(args)
 
-    from condgen.checkpoints import CheckpointError, load_model, read_checkpoint
+    from condgen.checkpoints import CheckpointError, build_model, find_checkpoint, read_checkpoint
     from condgen.checkpoints.export import SUFFIX, card_of, write_export
+    from condgen.report.model_card import training_run
 
     try:
-        content, model = read_checkpoint(options.ckpt), load_model(options.ckpt, trusted=trusted)
+        file = find_checkpoint(options.ckpt)
+        content = read_checkpoint(file)
+        model = build_model(content, file, trusted=trusted)
     except CheckpointError as error:
         raise UserError(str(error)) from error
     training = content.get("callbacks", {}).get("TrainingTime")
@@ -47,21 +50,19 @@ def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
             write_export(model, card, out)
             print(f"exported     {out}")
         else:
-            write_folder(model, card, options.ckpt, out)
+            write_folder(model, card, training_run(file), out)
     except OSError as error:
         raise UserError(str(error)) from error
     return 0
 
 
-def write_folder(model: GenerativeModel, card: dict[str, Any], ckpt: str, out: Path) -> None:
+def write_folder(model: GenerativeModel, card: dict[str, Any], trained: Path | None, out: Path) -> None:
     """Write a folder, whole or not at all."""
-    from condgen.checkpoints import find_checkpoint
     from condgen.checkpoints.export import CONFIG, WEIGHTS, write_export
     from condgen.cli.info import about
-    from condgen.report.model_card import PICTURE, last_grid, model_card, scored_run, training_run
+    from condgen.report.model_card import PICTURE, last_grid, model_card, scored_run
     from condgen.whole import whole_folder
 
-    trained = training_run(find_checkpoint(ckpt))
     scored = scored_run(trained, card["weights_sha256"])
     picture = drawn(model) or last_grid(trained)
     text = model_card(type(model).__name__, list(about(model)), model.condition_keys, scored, pictured=bool(picture))
