@@ -18,7 +18,7 @@ from condgen.nets import (
     ResNetGenerator,
     UNet,
 )
-from condgen.nets.layers import ConditionalBatchNorm2d, num_doublings
+from condgen.nets.layers import ConditionalBatchNorm2d, MinibatchStd, num_doublings
 from condgen.nets.unet import cosines
 from condgen.types import CondDims, Encoded
 
@@ -37,6 +37,7 @@ DISCRIMINATORS: list[Callable[..., nn.Module]] = [
     DCGANDiscriminator,
     partial(DCGANDiscriminator, projection=True, spectral_norm="all"),
     partial(DCGANDiscriminator, batch_norm=True),
+    partial(DCGANDiscriminator, minibatch_std=True),
     partial(ResNetDiscriminator, width=8, max_multiple=2),
 ]
 
@@ -70,6 +71,27 @@ def test_discriminators_judge_image_and_condition(make: Callable[..., nn.Module]
     assert logits.shape == (4,)
     assert features.shape == (4, net.feature_dim)
     assert (logits[0] - logits[1]).abs() > 1e-7
+
+
+def test_a_batch_s_spread_is_the_mean_deviation_of_its_features_and_has_a_gradient_where_there_is_none() -> None:
+    x = torch.randn(6, 3, 4, 4, requires_grad=True)
+    out = MinibatchStd()(x)
+    torch.testing.assert_close(out[:, :3], x)
+    expected = torch.from_numpy(x.detach().numpy().std(axis=0)).mean()
+    torch.testing.assert_close(out[:, 3], expected.expand(6, 4, 4), rtol=1e-4, atol=1e-5)
+    alike = torch.ones(4, 3, 2, 2, requires_grad=True)
+    MinibatchStd()(alike).sum().backward()
+    assert alike.grad is not None
+    assert bool(alike.grad.isfinite().all())
+
+
+def test_a_discriminator_told_of_the_spread_judges_an_image_by_its_batch() -> None:
+    image, others = torch.randn(1, 1, 16, 16), torch.randn(3, 1, 16, 16)
+    for told in (False, True):
+        net = DCGANDiscriminator((1, 16, 16), DIMS, width=4, dropout=0.0, minibatch_std=told)
+        alike = net(image.expand(4, -1, -1, -1), vectors(4)).logits[0]
+        among = net(torch.cat([image, others]), vectors(4)).logits[0]
+        assert torch.allclose(alike, among, atol=1e-6) is not told
 
 
 def test_projection_is_the_inner_product_of_embedding_and_features() -> None:

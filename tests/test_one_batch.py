@@ -20,20 +20,22 @@ SPEC = {"label": {"names": list("abc")}}
 COND = {"label": torch.tensor([0, 1, 2, 2])}
 
 
-def discriminator(batch_norm: bool) -> tuple[Discriminator, list[int]]:
+def discriminator(**options: bool) -> tuple[Discriminator, list[int]]:
     """Return one, and the sizes of the batches that its net is given."""
     encoder = LabelEncoder(SPEC)
-    net = DCGANDiscriminator((1, 16, 16), encoder.dims, width=4, batch_norm=batch_norm, dropout=0.0)
+    net = DCGANDiscriminator((1, 16, 16), encoder.dims, width=4, dropout=0.0, **options)
     sizes: list[int] = []
     net.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
     return Discriminator(net, encoder, 3), sizes
 
 
-@pytest.mark.parametrize(("batch_norm", "sizes"), [(False, [8]), (True, [4, 4])])
-def test_real_and_generated_images_are_judged_together_unless_batch_norm_would_mix_them(
-    batch_norm: bool, sizes: list[int]
+@pytest.mark.parametrize(
+    ("options", "sizes"), [({}, [8]), ({"batch_norm": True}, [4, 4]), ({"minibatch_std": True}, [4, 4])]
+)
+def test_real_and_generated_images_are_judged_together_unless_that_would_mix_them(
+    options: dict[str, bool], sizes: list[int]
 ) -> None:
-    net_d, found = discriminator(batch_norm)
+    net_d, found = discriminator(**options)
     real, fake = torch.randn(2, 4, 1, 16, 16)
     together = net_d.judge_both(real, fake, COND)
     assert found == sizes
@@ -42,7 +44,7 @@ def test_real_and_generated_images_are_judged_together_unless_batch_norm_would_m
 
 
 def test_gradients_of_one_pass_are_those_of_two() -> None:
-    net_d, _ = discriminator(batch_norm=False)
+    net_d, _ = discriminator()
     real, fake = torch.randn(2, 4, 1, 16, 16)
 
     def gradients(on_real: Tensor, on_fake: Tensor) -> list[Tensor]:

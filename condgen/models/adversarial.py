@@ -32,7 +32,7 @@ class AdversarialModel(GenerativeModel):
     Each batch is one step of the discriminator; every `discriminator_steps`-th of them is followed by one step of the
     generator, on the same conditions and new noise. So B batches make B discriminator and B // discriminator_steps
     generator updates. With accumulation a step takes `accumulate_grad_batches` batches, fewer at an epoch's end. A
-    discriminator without batch norm judges real and generated images in one pass.
+    discriminator that judges each image by itself, without batch norm, judges real and generated ones in one pass.
 
     Args:
         image_shape: (C, H, W), from the data module.

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from condgen.conditions import ConditionEncoder
 from condgen.nets import Judgement
+from condgen.nets.layers import MinibatchStd
 from condgen.types import Condition, Encoded
 
 
@@ -33,7 +34,7 @@ class Discriminator(ConditionedNet):
     """A discriminator net with its encoder and, if `num_classes`, an auxiliary classifier on its features.
 
     Attributes:
-        compares: Whether what it says of an image depends on the others of the batch, by batch norm.
+        compares: Whether what it says of an image depends on the others of the batch.
     """
 
     classifier: nn.Module
@@ -42,10 +43,10 @@ class Discriminator(ConditionedNet):
         super().__init__(net, encoder)
         if num_classes:
             self.classifier = nn.Linear(cast(int, net.feature_dim), num_classes)
-        self.compares = any(isinstance(module, _BatchNorm) for module in self.modules())
+        self.compares = any(isinstance(module, _BatchNorm | MinibatchStd) for module in self.modules())
 
     def judge_both(self, real: Tensor, fake: Tensor, cond: Condition) -> tuple[Judgement, Judgement]:
-        """Judge real and generated images of the same conditions, in one pass unless batch norm would mix the two."""
+        """Judge real and generated images of the same conditions, in one pass unless that would mix the two."""
         if self.compares:
             return self(real, cond), self(fake, cond)
         both: Judgement = self(torch.cat([real, fake]), {key: torch.cat([value] * 2) for key, value in cond.items()})

@@ -10,6 +10,7 @@ from condgen.nets.layers import (
     Head,
     Judgement,
     MapFinish,
+    MinibatchStd,
     SpectralNorm,
     append_map,
     append_planes,
@@ -89,6 +90,8 @@ class DCGANDiscriminator(nn.Module):
         projection: Use the vector in a projection term, not as constant planes beside the image.
         spectral_norm: Weights to divide by their spectral norm (Miyato et al. 2018): `none`, `hidden` or `all`.
         batch_norm: Normalise each layer but the first over the batch.
+        minibatch_std: Let the last convolution see how much the images of a batch differ, too (Karras et al. 2018), which
+            keeps a generator from making them all alike.
         dropout: Probability of dropping a feature of the 4x4 map.
     """
 
@@ -101,6 +104,7 @@ class DCGANDiscriminator(nn.Module):
         projection: bool = False,
         spectral_norm: SpectralNorm = "none",
         batch_norm: bool = False,
+        minibatch_std: bool = False,
         dropout: float = 0.25,
     ) -> None:
         super().__init__()
@@ -113,6 +117,9 @@ class DCGANDiscriminator(nn.Module):
         layers: list[nn.Module] = []
         channels = shape[0] + (0 if projection else dims.vector) + dims.spatial
         for i, after in enumerate(widths):
+            if minibatch_std and i == doublings - 1:
+                layers.append(MinibatchStd())
+                channels += 1
             layers.append(nn.Conv2d(channels, after, 4, stride=2, padding=1))
             layers += [nn.BatchNorm2d(after)] if batch_norm and i else []
             layers.append(nn.LeakyReLU(0.2, inplace=True))

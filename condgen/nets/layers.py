@@ -167,6 +167,19 @@ class MapFinish(nn.Module):
         return cast(Tensor, self.conv(torch.relu(self.norm(x, cond))))
 
 
+class MinibatchStd(nn.Module):
+    """Append how much a batch varies, one number, as a further channel (Karras et al. 2018, Sec. 3).
+
+    It is the standard deviation over the batch of each feature at each place, averaged over these. A discriminator that
+    has it sees at once that a generator's images are all alike, though each of them could be real.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C + 1, H, W)."""
+        spread = (x.float().var(dim=0, correction=0) + 1e-8).sqrt().mean().to(x.dtype)
+        return torch.cat([x, spread.expand(len(x), 1, *x.shape[2:])], dim=1)
+
+
 class Head(nn.Module):
     """Features (N, F) -> logits (N,), by a linear layer and, if asked for, the projection term.
 
