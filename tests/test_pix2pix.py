@@ -106,6 +106,18 @@ def test_the_generator_is_the_published_nest_of_skips() -> None:
     assert torch.equal(net(z + 1, Encoded(spatial=source)), without)
 
 
+def test_a_judge_without_normalisation_sees_contrast_and_one_that_normalises_images_does_not() -> None:
+    image, source = torch.randn(2, 3, 64, 64), torch.zeros(2, 1, 64, 64)
+    for batch_norm, sees in ((None, True), (False, False)):
+        torch.manual_seed(0)
+        net = PatchDiscriminator((3, 64, 64), CondDims(spatial=1), width=4, batch_norm=batch_norm)
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+        hidden = [net(factor * image, Encoded(spatial=source)).features for factor in (1000.0, 100.0)]
+        assert torch.allclose(*hidden, rtol=1e-2, atol=1e-3) is not sees
+
+
 @pytest.mark.parametrize(("halvings", "side", "field"), [(1, 64, 16), (2, 64, 34), (3, 128, 70)])
 def test_a_patch_is_as_large_as_stated(halvings: int, side: int, field: int) -> None:
     net = PatchDiscriminator((1, side, side), CondDims(spatial=1), width=2, halvings=halvings, batch_norm=True).eval()

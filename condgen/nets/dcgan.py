@@ -90,8 +90,8 @@ class DCGANDiscriminator(nn.Module):
         projection: Use the vector in a projection term, not as constant planes beside the image.
         spectral_norm: Weights to divide by their spectral norm (Miyato et al. 2018): `none`, `hidden` or `all`.
         batch_norm: Normalise each layer but the first over the batch.
-        minibatch_std: Let the last convolution see how much the images of a batch differ, too (Karras et al. 2018), which
-            keeps a generator from making them all alike.
+        minibatch_std: Let the last convolution see how much the images of a batch differ, too (Karras et al. 2018):
+            that keeps a generator from making them all alike.
         dropout: Probability of dropping a feature of the 4x4 map.
     """
 

@@ -102,11 +102,17 @@ class PatchDiscriminator(nn.Module):
         halvings: Convolutions of stride 2, before two of stride 1; null for patches of about a quarter of the image's
             height, as published: 3, so 70x70 pixels, for 256x256.
         batch_norm: Normalise over the batch; over each image if false, which is the same for batches of one, as
-            published.
+            published; null for neither, so that brightness and contrast are judged too.
     """
 
     def __init__(
-        self, shape: Shape, dims: CondDims, *, width: int = 64, halvings: int | None = None, batch_norm: bool = False
+        self,
+        shape: Shape,
+        dims: CondDims,
+        *,
+        width: int = 64,
+        halvings: int | None = None,
+        batch_norm: bool | None = False,
     ) -> None:
         super().__init__()
         require_routes(self, dims, "spatial", "vector")
@@ -124,7 +130,8 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.feature_dim = widths[-1]
         self.head = nn.Conv2d(widths[-1], 1, 4, padding=1)
-        self.apply(init_weights)
+        if batch_norm is not None:  # without it such small weights give a discriminator that learns late
+            self.apply(init_weights)
 
     def forward(self, image: Tensor, cond: Encoded) -> Judgement:
         """Judge images (N, C, H, W) in [-1, 1]; logits are (N, patches)."""
