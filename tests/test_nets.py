@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from condgen.nets import (
     EMA,
     ConvClassifier,
+    ConvDecoder,
     DCGANDiscriminator,
     DCGANGenerator,
     MLPDiscriminator,
@@ -29,6 +30,8 @@ GENERATORS: list[Callable[..., nn.Module]] = [
     DCGANGenerator,
     partial(DCGANGenerator, conditional_norm=False),
     partial(DCGANGenerator, concat=False),
+    partial(DCGANGenerator, self_modulation=True),
+    partial(DCGANGenerator, conditional_norm=False, self_modulation=True),
     partial(ResNetGenerator, width=8, max_multiple=2),
 ]
 DISCRIMINATORS: list[Callable[..., nn.Module]] = [
@@ -71,6 +74,23 @@ def test_discriminators_judge_image_and_condition(make: Callable[..., nn.Module]
     assert logits.shape == (4,)
     assert features.shape == (4, net.feature_dim)
     assert (logits[0] - logits[1]).abs() > 1e-7
+
+
+@pytest.mark.parametrize("make", [DCGANGenerator, ConvDecoder])
+@pytest.mark.parametrize("dims", [CondDims(), DIMS, CondDims(spatial=2), CondDims(4, 0, 2)])
+def test_noise_chooses_gains_and_biases_if_it_modulates(make: Callable[..., nn.Module], dims: CondDims) -> None:
+    spatial = torch.randn(4, dims.spatial, 16, 16) if dims.spatial else None
+    cond = Encoded(vector=torch.eye(4)[:, : dims.vector] if dims.vector else None, spatial=spatial)
+    for modulates in (False, True):
+        net = make((3, 16, 16), dims, width=4, latent_dim=5, self_modulation=modulates).eval()
+        for name, module in net.named_modules():
+            if isinstance(module, ConditionalBatchNorm2d) and module.affine is not None:
+                nn.init.normal_(module.affine.weight)
+            if name in ("stem", "joint.features"):  # the other way by which the noise gets in
+                nn.init.zeros_(module.weight)
+        one, other = (net(z, cond) for z in torch.randn(2, 4, 5))
+        assert one.shape == (4, 3, 16, 16)
+        assert torch.equal(one, other) is not modulates
 
 
 def test_a_batch_s_spread_is_the_mean_deviation_of_its_features_and_has_a_gradient_where_there_is_none() -> None:

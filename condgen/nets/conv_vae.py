@@ -14,6 +14,7 @@ from condgen.nets.layers import (
     ConditionalBatchNorm2d,
     MapFinish,
     append_map,
+    modulation,
     require_positive,
     require_routes,
 )
@@ -87,31 +88,42 @@ class ConvDecoder(nn.Module):
         latent_dim: Width of z.
         width: Channels before the last layer; they double towards the small map, up to 8 times.
         hidden: Width of the layer where z and condition meet.
+        self_modulation: Let z choose those gains and biases, too (Chen et al. 2019).
     """
 
     def __init__(
-        self, shape: Shape, dims: CondDims, *, latent_dim: int = 16, width: int = 32, hidden: int = 256
+        self,
+        shape: Shape,
+        dims: CondDims,
+        *,
+        latent_dim: int = 16,
+        width: int = 32,
+        hidden: int = 256,
+        self_modulation: bool = False,
     ) -> None:
         super().__init__()
         require_routes(self, dims, "vector", "spatial")
         require_positive(latent_dim=latent_dim, width=width, hidden=hidden)
         halvings = num_halvings(self, shape)
         widths = [width * min(8, 2**i) for i in reversed(range(halvings))]
+        norm_dims = CondDims(vector=(latent_dim if self_modulation else 0) + dims.vector, spatial=dims.spatial)
         self.latent_dim = latent_dim
+        self.self_modulation = self_modulation
         self.map_shape = (widths[0], shape[1] >> halvings, shape[2] >> halvings)
         self.joint = JointLinear(latent_dim, dims, hidden)
         self.stem = nn.Linear(hidden, self.map_shape[0] * self.map_shape[1] * self.map_shape[2])
-        self.norms = nn.ModuleList(ConditionalBatchNorm2d(channels, dims) for channels in widths)
+        self.norms = nn.ModuleList(ConditionalBatchNorm2d(channels, norm_dims) for channels in widths)
         self.ups = nn.ModuleList(
             nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)
             for before, after in pairwise([*widths, width if dims.spatial else shape[0]])
         )
-        self.finish = MapFinish(width, shape[0], dims) if dims.spatial else None
+        self.finish = MapFinish(width, shape[0], norm_dims) if dims.spatial else None
         self.ups.apply(init_weights)
 
     def forward(self, z: Tensor, cond: Encoded) -> Tensor:
         """Map z (N, latent_dim) to raw parameters (N, C, H, W)."""
         x: Tensor = self.stem(F.silu(self.joint(z, cond))).unflatten(1, self.map_shape)
+        choice = modulation(z, cond, self.self_modulation, by_vector=True)
         for norm, up in zip(self.norms, self.ups, strict=True):
-            x = up(torch.relu(norm(x, cond)))
-        return x if self.finish is None else self.finish(x, cond)
+            x = up(torch.relu(norm(x, choice)))
+        return x if self.finish is None else self.finish(x, choice)

@@ -15,6 +15,7 @@ from condgen.nets.layers import (
     append_map,
     append_planes,
     append_vector,
+    modulation,
     normalise_spectrally,
     num_doublings,
     require_positive,
@@ -41,6 +42,7 @@ class DCGANGenerator(nn.Module):
         width: Channels before the last layer; they double towards the 4x4 map, up to 8 times.
         concat: Concatenate the condition's vector to the noise.
         conditional_norm: Let the vector choose gain and bias of each batch normalisation.
+        self_modulation: Let the noise choose them, too (Chen et al. 2019), which paints a whole image in one style.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class DCGANGenerator(nn.Module):
         width: int = 32,
         concat: bool = True,
         conditional_norm: bool = True,
+        self_modulation: bool = False,
     ) -> None:
         super().__init__()
         require_routes(self, dims, "vector", "spatial")
@@ -60,24 +63,28 @@ class DCGANGenerator(nn.Module):
         require_positive(latent_dim=latent_dim, width=width)
         doublings = num_doublings(shape)
         widths = [width * min(8, 2**i) for i in reversed(range(doublings))]
-        norm_dims = dims if conditional_norm else CondDims(spatial=dims.spatial)
+        chosen_by = (latent_dim if self_modulation else 0) + (dims.vector if conditional_norm else 0)
+        norm_dims = CondDims(vector=chosen_by, spatial=dims.spatial)
         self.latent_dim = latent_dim
         self.concat = concat
+        self.conditional_norm = conditional_norm
+        self.self_modulation = self_modulation
         self.stem = nn.Linear(latent_dim + (dims.vector if concat else 0), widths[0] * 16)
         self.norms = nn.ModuleList(ConditionalBatchNorm2d(channels, norm_dims) for channels in widths)
         self.ups = nn.ModuleList(
             nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)
             for before, after in zip(widths, [*widths[1:], width if dims.spatial else shape[0]], strict=True)
         )
-        self.finish = MapFinish(width, shape[0], dims) if dims.spatial else None
+        self.finish = MapFinish(width, shape[0], norm_dims) if dims.spatial else None
         self.ups.apply(init_weights)
 
     def forward(self, z: Tensor, cond: Encoded) -> Tensor:
         """Map z (N, latent_dim) to images (N, C, H, W) in [-1, 1]."""
         x = self.stem(append_vector(z, cond) if self.concat else z).unflatten(1, (-1, 4, 4))
+        choice = modulation(z, cond, self.self_modulation, self.conditional_norm)
         for norm, up in zip(self.norms, self.ups, strict=True):
-            x = up(torch.relu(norm(x, cond)))
-        return torch.tanh(x if self.finish is None else self.finish(x, cond))
+            x = up(torch.relu(norm(x, choice)))
+        return torch.tanh(x if self.finish is None else self.finish(x, choice))
 
 
 class DCGANDiscriminator(nn.Module):

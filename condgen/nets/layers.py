@@ -67,6 +67,13 @@ def append_vector(x: Tensor, cond: Encoded) -> Tensor:
     return x if cond.vector is None else torch.cat([x, cond.vector.to(x.dtype)], dim=1)
 
 
+def modulation(z: Tensor, cond: Encoded, by_noise: bool, by_vector: bool) -> Encoded:
+    """Return what chooses gains and biases: the condition's map and, as one vector, the noise, its vector, or both."""
+    parts = [z] if by_noise else []
+    parts += [cond.vector.to(z.dtype)] if by_vector and cond.vector is not None else []
+    return Encoded(vector=torch.cat(parts, dim=1) if parts else None, spatial=cond.spatial)
+
+
 def append_planes(x: Tensor, cond: Encoded) -> Tensor:
     """Concatenate the condition's vector to (N, C, H, W) as constant planes."""
     if cond.vector is None:
@@ -155,11 +162,11 @@ class ConditionalBatchNorm2d(nn.Module):
 
 
 class MapFinish(nn.Module):
-    """The last layer of a net that paints after a map: at the image's resolution, the map chooses what is painted."""
+    """The last layer of a net that paints after a map, which chooses gain and bias at the image's resolution."""
 
     def __init__(self, before: int, after: int, dims: CondDims) -> None:
         super().__init__()
-        self.norm = ConditionalBatchNorm2d(before, CondDims(spatial=dims.spatial))
+        self.norm = ConditionalBatchNorm2d(before, dims)
         self.conv = nn.Conv2d(before, after, 3, padding=1)
 
     def forward(self, x: Tensor, cond: Encoded) -> Tensor:
