@@ -9,6 +9,8 @@ from condgen.types import Condition
 
 PICTURES = ("source", "low_res", "style")
 """Conditions that are images."""
+ON_HOST = ("text",)
+"""Conditions that the host reads, so that a device need never wait to give them back."""
 
 
 def to_model_range(pixels: Tensor) -> Tensor:
@@ -28,9 +30,14 @@ def to_uint8(image: Tensor) -> Tensor:
 def conditions_to_model(cond: Condition) -> Condition:
     """Map stored conditions to those that models take: uint8 pictures to [-1, 1], masks to int64, others unchanged."""
     out = dict(cond)
-    out |= {key: to_model_range(cond[key]) for key in PICTURES if key in cond}
+    out |= {key: to_model_range(cond[key]) for key in PICTURES if key in cond and cond[key].dtype == torch.uint8}
     if "mask" in cond:
         out["mask"] = cond["mask"].long()
     if "known" in cond:
         out["known"] = cond["known"].float()
     return out
+
+
+def to_device(cond: Condition, device: torch.device) -> Condition:
+    """Move conditions to a device, but for those that the host reads."""
+    return {key: value if key in ON_HOST else value.to(device) for key, value in cond.items()}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from condgen.data import Digits
-from condgen.metrics import DigitsExtractor, DistributionMetric, Evaluator, ReconstructionError
+from condgen.metrics import DigitsExtractor, DistributionMetric, Evaluator, Features, ReconstructionError
 from condgen.seeding import share
 
 
@@ -47,7 +47,14 @@ def score_share(rank: int, world_size: int) -> dict[str, Any]:
         "warnings": result.warnings,
         "error": {name: float(value) for name, value in error.compute().items()},
         "features": fake.features.double().sum(dim=1).tolist(),
+        "unlabelled": unlabelled(evaluator, real, fake),
     }
+
+
+def unlabelled(evaluator: Evaluator, real: Features, fake: Features) -> dict[str, float | None]:
+    """Score the same without labels: values, and the low ends of their intervals."""
+    found = evaluator.score(real._replace(label=None), fake._replace(label=None), intervals=True).scores
+    return {f"{name} {end}": getattr(score, end) for name, score in found.items() for end in ("value", "low")}
 
 
 COUNTS = {"validation": 301, "test": 257, "train": 401}

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from condgen.conditions import NoCondition
 from condgen.data import BatchLoader, Digits, ImageSet
 from condgen.models import CGAN, DCGAN, CosineDecay, LinearDecay
-from condgen.models.stepping import refuse_fused_clipping
+from condgen.models.stepping import refuse_fused_clipping, refuse_scaled_windows
 from condgen.nets import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPEncoder, MLPGenerator, UNet
 from condgen.objectives import R1, AdversarialLoss, GradientPenalty, Hinge, LeastSquares, NonSaturating, Wasserstein
 from condgen.pixels import to_model_range
@@ -384,6 +384,13 @@ def test_clipping_what_a_fused_optimizer_has_yet_to_unscale_is_refused() -> None
     check(fused, "bf16-mixed", 1.0)
     check(fused, "16-mixed", None)
     check(plain, "16-mixed", 1.0)
+
+
+def test_windows_under_a_loss_scaler_are_refused() -> None:
+    trainer: Any = SimpleNamespace(precision="16-mixed")
+    refuse_scaled_windows(trainer, 1)
+    with pytest.raises(ValueError, match=r"accumulate_grad_batches 2 with trainer.precision 16-mixed.*bf16-mixed"):
+        refuse_scaled_windows(trainer, 2)
 
 
 def test_an_argument_that_no_checkpoint_can_name_is_refused_at_once(digits: Digits) -> None:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from condgen.data import BatchLoader, Digits, ImageSet, RandomAffine
+from condgen.data import BatchLoader, Digits, ImageSet, RandomAffine, Shapes
 from condgen.models import GenerativeModel
 from condgen.seeding import generator
 
@@ -117,6 +117,16 @@ def test_digits_enter_in_the_models_range(digits: Digits) -> None:
     assert batch["image"].min() == -1.0
     assert batch["image"].max() == 1.0
     assert batch["cond"]["label"].dtype == torch.int64
+
+
+def test_captions_stay_on_the_host_that_reads_them() -> None:
+    data = Shapes(8, 4, 4, image_size=16, batch_size=4, conditions=("text", "attributes"))
+    batch = next(iter(data.train_dataloader()))
+    moved = data.transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert {key: value.device.type for key, value in moved["cond"].items()} == {
+        key: "cpu" if key == "text" else "meta" for key in batch["cond"]
+    }
+    assert moved["pixels"].device.type == moved["index"].device.type == "meta"
 
 
 def test_augmentation_changes_training_only_and_by_the_batch_number(

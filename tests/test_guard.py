@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import lightning as L
 import pytest
@@ -141,6 +143,25 @@ def test_steps_that_a_loss_scaler_skips_are_counted_and_not_masked() -> None:
     assert watching.take_skipped() == 0
     with pytest.raises(FloatingPointError, match=r"train/loss is nan at batch 4"):
         watching.watch(optimizer, "net", {"train/loss": torch.tensor(float("nan"))}, scaled=True)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_logged_gradient_norms_are_those_without_the_loss_scale(fused: bool, digits: Digits) -> None:
+    model = small_cgan(digits)
+    norms = []
+    for scaler in (None, torch.amp.GradScaler("cpu", init_scale=1024.0)):
+        optimizer = torch.optim.Adam(model.generator.parameters(), fused=fused)
+        trainer: Any = SimpleNamespace(scaler=scaler, optimizers=[optimizer])
+        with patch.object(type(model), "trainer", trainer):
+            model.on_fit_start()
+            optimizer.zero_grad()
+            loss = sum(p.square().sum() for p in model.generator.parameters())
+            (loss if scaler is None else scaler.scale(loss)).backward()
+            if scaler is not None and not fused:  # as Lightning does
+                scaler.unscale_(optimizer)
+            model.on_before_optimizer_step(optimizer)
+        norms.append(model.gradient_norms["train/generator_gradient_norm"])
+    torch.testing.assert_close(norms[1], norms[0], rtol=1e-5, atol=0)
 
 
 def test_no_value_is_looked_at_between_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,7 @@ def test_two_processes_score_as_one(tmp_path: Path) -> None:
         for name, (value, low, high) in one["scores"].items():
             assert mine["scores"][name] == pytest.approx([value, low, high], rel=1e-10), name
             assert low <= value <= high, name
+        assert mine["unlabelled"] == pytest.approx(one["unlabelled"], rel=1e-10)
         assert mine["per_class"].keys() == one["per_class"].keys()
         for name, table in one["per_class"].items():
             assert torch.allclose(torch.tensor(mine["per_class"][name]).double(), torch.tensor(table).double(), 1e-10)

@@ -266,6 +266,14 @@ def test_a_learned_position_begins_as_low_frequencies() -> None:
     assert float((waves[:, :1] * waves[:, -1:]).min()) < 0  # the corners differ
 
 
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (8, 8), (16, 4)])
+def test_a_small_map_has_no_frequency_twice(height: int, width: int) -> None:
+    waves = cosines(64, height, width)[0].flatten(1)
+    count = min(64, height * width - 1)
+    gram = waves @ waves.T / (height * width)
+    torch.testing.assert_close(gram, torch.eye(64) * (torch.arange(64) < count), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("half", [False, True])
 def test_checkpointing_keeps_less_and_gives_the_same_gradients(half: bool) -> None:
     make = partial(UNet, (1, 16, 16), CondDims(5, 3, 0), width=16, multipliers=(1, 2), blocks=1, dropout=0.2)

@@ -86,3 +86,13 @@ def test_processes_but_the_first_show_nothing(clock: Clock, capsys: pytest.Captu
 
 def test_it_is_lightnings_progress_bar() -> None:
     assert isinstance(RunProgress(), L.pytorch.callbacks.ProgressBar)
+
+
+@pytest.mark.parametrize(("size", "total"), [(1, 30), (4, 9)])
+def test_the_total_counts_steps(size: int, total: int, clock: Clock) -> None:
+    progress = RunProgress(console=Console(file=StringIO()))
+    trainer: Any = SimpleNamespace(
+        max_steps=-1, max_epochs=3, num_training_batches=10, accumulate_grad_batches=size, global_step=0
+    )
+    progress.on_train_start(trainer, SimpleNamespace(images_seen=0))  # type: ignore[arg-type]
+    assert progress.total == total

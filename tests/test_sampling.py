@@ -7,10 +7,11 @@ import torch
 from conftest import small_cgan
 from torch import nn
 
-from condgen.conditions import NoCondition
-from condgen.data import Digits
+from condgen.conditions import NoCondition, SourceEncoder
+from condgen.data import Digits, Shapes
 from condgen.models import CGAN, DCGAN, GenerativeModel
-from condgen.pixels import to_uint8
+from condgen.models.asking import ask
+from condgen.pixels import conditions_to_model, to_uint8
 
 
 @pytest.fixture(params=[CGAN, DCGAN])
@@ -110,6 +111,24 @@ def test_bad_requests_are_refused_before_any_work(
     model.generate = None  # type: ignore[method-assign, assignment]
     with pytest.raises(ValueError, match=message):
         model.sample(cond, **kwargs)
+
+
+def test_pictures_may_be_uint8_as_they_are_stored() -> None:
+    data = Shapes(8, 8, 8, image_size=16, conditions=("source",), source="sketch")
+    model = DCGAN(data.image_shape, data.cond_spec, encoder=SourceEncoder)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, std=0.2)
+    cond, seeds = data.images("test").all().cond, torch.arange(8)
+    assert cond["source"].dtype == torch.uint8
+    images = model.sample(cond, seeds=seeds)
+    assert torch.equal(model.sample(conditions_to_model(cond), seeds=seeds), images)
+    assert not torch.equal(model.sample({"source": 255 - cond["source"]}, seeds=seeds), images)
+
+
+def test_an_unconditional_model_of_labelled_data_is_asked_for_nothing(digits: Digits) -> None:
+    model = CGAN(digits.image_shape, digits.cond_spec, encoder=NoCondition)
+    assert ask(model, torch.arange(4), lambda: digits.images("test")) == ({}, None)
 
 
 def test_an_unconditional_model_counts_seeds(digits: Digits) -> None:

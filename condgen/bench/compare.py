@@ -20,12 +20,14 @@ class Side(NamedTuple):
     Attributes:
         make: Makes it.
         precision: What it computes in.
-        counted: Whether its operations are counted, in one more step.
+        counted: Whether its operations are counted, in further steps.
+        period: Steps after which they are the same again.
     """
 
     make: Callable[[], Work]
     precision: str = "32-true"
     counted: bool = True
+    period: int = 1
 
 
 class Comparison(NamedTuple):
@@ -72,7 +74,10 @@ def measure(group: Group, protocol: Protocol) -> list[dict[str, Any]]:
         one_round = sum(max(protocol.seconds, steps[-1]) for steps in first.values())
         rounds = max(1, min(protocol.rounds, int(min(protocol.budget / one_round, protocol.rounds))))
         timings = in_turns(works, rounds=rounds, seconds=protocol.seconds)
-        costs = {name: gflop_per_image(works[name]) if side.counted else 0.0 for name, side in group.sides.items()}
+        costs = {
+            name: gflop_per_image(works[name], side.period) if side.counted else 0.0
+            for name, side in group.sides.items()
+        }
     finally:
         for work in works.values():
             work.close()

@@ -137,7 +137,8 @@ class EvaluateLikelihood(L.Callback):
         bounds = {"elbo": elbo} if fitting else {"elbo": elbo, f"iwae_{self.samples}": iwae}
         scores = bound_rows(bounds, model.likelihood_unit, prod(model.image_shape))
         if isinstance(model, Reconstructs) and not fitting:
-            scores |= reconstruction_rows(self._error.compute())
+            error = self._error.to(model.device)  # a process without images has not moved it yet
+            scores |= reconstruction_rows(error.compute())
         values = {f"{prefix}/{name}": row["value"] for name, row in scores.items()}
         model.log_metrics(values)
         model.log_dict(values, logger=False, rank_zero_only=False)

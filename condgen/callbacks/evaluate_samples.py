@@ -17,7 +17,6 @@ from condgen.callbacks.score_report import add_to_report, score_table, shared_pr
 from condgen.callbacks.training_time import TrainingTime
 from condgen.metrics import Evaluation, Evaluator, Extractor, Obedience, score_rows
 from condgen.models import GenerativeModel
-from condgen.models.asking import classes_in_turn
 
 EvaluationSplit = Literal["validation", "test"]
 
@@ -33,7 +32,7 @@ class EvaluateSamples(L.Callback):
         extractor: Turns uint8 images into features; null for no scores of features.
         obedience: What is measured of each sample beside its condition.
         n_samples: Number of samples.
-        subset_size: Images per draw of precision, recall, density and coverage; null for as many as are real.
+        subset_size: Images per draw of precision, recall, density and coverage; null for the smaller side's number.
         first_seed: Seed of the first sample.
         raw: In `validate` and `test`, sample with the raw weights though there are averaged ones.
         floor: In `validate` and `test`, score real images too.
@@ -145,7 +144,7 @@ class EvaluateSamples(L.Callback):
         protocol = shared | {
             "data_fingerprint": data_of(trainer).fingerprint(split),
             "n_samples": self.n_samples,
-            "classes": "uniform" if "label" in model.cond_spec and classes_in_turn(model) else None,
+            "classes": "uniform" if model.condition_keys == ("label",) else None,
             "conditions": list(model.condition_keys),
             "seeds": [self.first_seed, self.first_seed + self.n_samples - 1],
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from math import ceil
 from typing import Any
 
 import lightning as L
@@ -58,7 +59,8 @@ class RunProgress(ProgressBar):
         """Begin."""
         steps = [trainer.max_steps] if trainer.max_steps >= 0 else []
         if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-            steps.append(int(trainer.max_epochs * trainer.num_training_batches))
+            size = trainer.accumulate_grad_batches  # 1 under manual optimisation, where each batch counts as a step
+            steps.append(trainer.max_epochs * ceil(trainer.num_training_batches / size))
         self.total = min(steps) if steps else None
         self.last = self.start = time.monotonic()
         self.images_before, self.steps_before = getattr(pl_module, "images_seen", 0), trainer.global_step

@@ -71,7 +71,8 @@ class RealImages:
             most = MOST if split == "train" else None
             key = self.cache.split_key(self.data.fingerprint(split), self.evaluator.extractor.sha256, most)
             kept = self.cache.load(key)
-            self._whole[split] = kept if kept is not None and self._everywhere(kept) else self._make(split, most, key)
+            found = self._everywhere(kept)  # asked by all, whatever each has
+            self._whole[split] = kept if found and kept is not None else self._make(split, most, key)
         return self._whole[split]
 
     def _make(self, split: Split, most: int | None, key: str) -> Features:

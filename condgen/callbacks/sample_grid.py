@@ -89,7 +89,8 @@ class SampleGrid(L.Callback):
             log_picture(logger, picture, path, caption(rows, self.columns), model.images_seen)
 
     def _of_classes(self, model: GenerativeModel) -> tuple[Tensor, list[str]]:
-        cond, seeds = grid_conditions(model.cond_spec, range(self.columns), self.max_rows)
+        spec = model.cond_spec if model.condition_keys else {}
+        cond, seeds = grid_conditions(spec, range(self.columns), self.max_rows)
         asked = {key: value[:: self.columns] for key, value in cond.items()}
         rows = ["; ".join(row) for row in words(asked, len(seeds) // self.columns, model.cond_spec)]
         return grid(to_uint8(model.sample(cond, seeds=seeds)), self.columns), rows
@@ -100,7 +101,7 @@ class SampleGrid(L.Callback):
         count = min(self.max_rows, len(split))
         asked = ask(model, torch.arange(count), lambda: split)
         repeated = {key: value.repeat_interleave(self.columns, 0) for key, value in asked.cond.items()}
-        samples = draw(model, repeated, torch.arange(self.columns).repeat(count))
+        samples = draw(model, repeated, torch.arange(self.columns).repeat(count)).cpu()
         lines = ["; ".join(row) for row in words(asked.cond, count, data.cond_spec)]
         if any(lines):
             (folder / "samples").mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,8 @@ class DrawnImages(LoadedImages):
         self.model.raw = raw
         self.model.to(device)
         spec = self.model.cond_spec if self.asked_of is None else self.asked_of.module.cond_spec
-        self.class_names = list(spec["label"]["names"]) if "label" in spec else None
+        labelled = "label" in (self.model.condition_keys if self.asked_of is None else spec)
+        self.class_names = list(spec["label"]["names"]) if labelled else None
         self.cost = {
             "parameters": sum(value.numel() for value in self.model.sampling_net.parameters()),
             **training_cost(content),

@@ -23,7 +23,7 @@ from condgen.models import DDPM, VAE, AdversarialModel
 from condgen.models.ddpm import separate
 from condgen.models.players import frozen
 from condgen.objectives import elbo, kl_standard_normal, reparameterise
-from condgen.pixels import to_model_range
+from condgen.pixels import conditions_to_model, to_device, to_model_range
 from condgen.types import Batch
 
 Autocast = Callable[[], AbstractContextManager[object]]
@@ -79,7 +79,7 @@ def batches(cli: CLI) -> Iterator[Batch]:
     loader = data.train_dataloader()
     while True:
         for raw in loader:
-            cond = {key: value.to(device) for key, value in raw["cond"].items()}
+            cond = conditions_to_model(to_device(raw["cond"], device))
             yield {"image": to_model_range(raw["pixels"].to(device)), "cond": cond}
 
 

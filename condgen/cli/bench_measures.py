@@ -14,7 +14,7 @@ from condgen.bench import AGAIN, Comparison, Group, Loop, Protocol, Side, measur
 from condgen.bench.figures import Peaks
 from condgen.cli.bench_by_hand import by_hand, has_loop
 from condgen.cli.bench_peers import by_square_root, nets_alone, one_by_one
-from condgen.cli.bench_works import Scoring, chunk_of, device_of, loading, sampling, training
+from condgen.cli.bench_works import Scoring, chunk_of, device_of, loading, period, sampling, training
 from condgen.cli.lightning import CLI
 from condgen.cli.summary import summary
 
@@ -52,12 +52,13 @@ def train(options: Namespace, build: Builder) -> Measured:
     (first, *others), flags[AGAIN] = asked, flags[asked[0]]
     built = {name: build(*given) for name, given in flags.items()}
     precision = {name: str(cli.trainer.precision) for name, cli in built.items()}
-    sides = {name: Side(partial(training, cli), precision[name]) for name, cli in built.items()}
+    sides = {name: Side(partial(training, cli), precision[name], period=period(cli)) for name, cli in built.items()}
     comparisons = [Comparison(name, first, f"beside {precision[first]}") for name in others]
     if has_loop(built[first].model) and built[first].trainer.accumulate_grad_batches == 1:
         for name in (first, *others):
             flag = f"--trainer.precision={precision[name]}"
-            sides[f"loop by hand, {name}"] = Side(partial(built_by_hand, build, flag), precision[name])
+            hand = partial(built_by_hand, build, flag)
+            sides[f"loop by hand, {name}"] = Side(hand, precision[name], period=period(built[first]))
             comparisons.append(Comparison(name, f"loop by hand, {name}", "by hand"))
     else:
         comparisons = [Comparison(name, None, "") for name in (first, *others)] + comparisons

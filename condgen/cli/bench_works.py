@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
+from math import lcm
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +25,7 @@ from condgen.cli.verbs import build
 from condgen.metrics import DistributionMetric, Evaluator
 from condgen.metrics.base import Features
 from condgen.metrics.evaluator import CHUNK
-from condgen.models import GenerativeModel
+from condgen.models import AdversarialModel, GenerativeModel
 from condgen.models.asking import ask, draw
 from condgen.pixels import conditions_to_model
 from condgen.types import Condition
@@ -86,6 +87,15 @@ def training(cli: CLI) -> Foreign:
         LightningCLI._run_subcommand(cli, "fit")
 
     return Foreign(fit, lambda batch: len(batch["pixels"]), device_of(cli), around=memory_kept)
+
+
+def period(cli: CLI) -> int:
+    """Return after how many batches a config's training does the same again."""
+    model = cli.model
+    if not isinstance(model, AdversarialModel):
+        return int(cli.trainer.accumulate_grad_batches)
+    every = 1 if model.penalty is None else model.penalty.every
+    return lcm(model.discriminator_steps, every) * model.accumulate_grad_batches
 
 
 def sampling(cli: CLI, half: bool = False) -> tuple[GenerativeModel, Loop]:

@@ -46,7 +46,7 @@ class FrozenTextEncoder(ConditionEncoder):
 
     def encode(self, cond: Condition, drop: Tensor | None) -> Encoded:
         """Encode `cond["text"]`, UTF-8 bytes (N, B) uint8, padded with zeros."""
-        states, mask = self.pretrained(cond["text"])
+        states, mask = self.pretrained(cond["text"], self.null.device)
         first = torch.arange(mask.shape[1], device=mask.device) == 0
         mask = choose_null(drop, first, mask)
         tokens = choose_null(drop, self.null, self.project(states))

@@ -53,12 +53,12 @@ class PretrainedText:
         """Pickle what it is made from."""
         return pretrained_text, (self.model, self.max_tokens)
 
-    def __call__(self, text: Tensor) -> tuple[Tensor, Tensor]:
-        """Read UTF-8 bytes (N, B) uint8.
+    def __call__(self, text: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Read UTF-8 bytes (N, B) uint8, new ones by the net on a device.
 
         Returns:
             States (N, max_tokens, width) float32, zeros where there is no token, and where there is one, (N,
-            max_tokens) bool; on the device of `text`.
+            max_tokens) bool; on that device.
         """
         captions = to_captions(text)
         if len(self._states) > MEMORY:
@@ -66,14 +66,14 @@ class PretrainedText:
         known = {caption: self._load(caption) for caption in dict.fromkeys(captions)}
         new = [caption for caption, states in known.items() if states is None]
         for start in range(0, len(new), CHUNK):
-            known |= self._read(new[start : start + CHUNK], text.device)
+            known |= self._read(new[start : start + CHUNK], device)
         states = np.zeros((len(captions), self.max_tokens, self.width), dtype=np.float16)
         mask = np.zeros(states.shape[:2], dtype=bool)
         for row, caption in enumerate(captions):
             found = known[caption]
             assert found is not None
             states[row, : len(found)], mask[row, : len(found)] = found, True
-        return torch.from_numpy(states).to(text.device).float(), torch.from_numpy(mask).to(text.device)
+        return torch.from_numpy(states).to(device).float(), torch.from_numpy(mask).to(device)
 
     def _file(self, caption: bytes) -> Path:
         return self.folder / f"{sha256(caption).hexdigest()}.npy"

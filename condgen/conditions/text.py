@@ -56,7 +56,7 @@ class TextEncoder(ConditionEncoder):
 
     def encode(self, cond: Condition, drop: Tensor | None) -> Encoded:
         """Encode `cond["text"]`, UTF-8 bytes (N, B) uint8, padded with zeros."""
-        numbers = self.tokenise(cond["text"])
+        numbers = self.tokenise(cond["text"]).to(self.transformer.positions.device)
         if drop is not None:
             null = torch.full_like(numbers[0], PADDING)
             null[0] = NULL

@@ -58,12 +58,12 @@ class Words:
         self._rows: dict[bytes, np.ndarray[Any, Any]] = {}
 
     def __call__(self, text: Tensor) -> Tensor:
-        """Turn UTF-8 bytes (N, B) uint8 into numbers of tokens (N, length) int64, on the same device."""
+        """Turn UTF-8 bytes (N, B) uint8 into numbers of tokens (N, length) int64, on the CPU."""
         captions = to_captions(text)
         if len(self._rows) > MEMORY:
             self._rows.clear()
         rows = [row if (row := self._rows.get(caption)) is not None else self._read(caption) for caption in captions]
-        return torch.from_numpy(np.stack(rows)).to(text.device)
+        return torch.from_numpy(np.stack(rows))
 
     def _read(self, caption: bytes) -> np.ndarray[Any, Any]:
         text = caption.decode(errors="replace")
@@ -91,12 +91,12 @@ class WordBag:
         self.places = {word: place for place, word in enumerate(words)}
 
     def __call__(self, text: Tensor) -> Tensor:
-        """Turn UTF-8 bytes (N, B) uint8 into 0 or 1 for each word (N, K) float32, on the same device."""
+        """Turn UTF-8 bytes (N, B) uint8 into 0 or 1 for each word (N, K) float32, on the CPU."""
         held = torch.zeros(len(text), len(self.places))
         for row, caption in zip(held, to_captions(text), strict=True):
             words = split_words(caption.decode(errors="replace"))
             row[[self.places[word] for word in words if word in self.places]] = 1.0
-        return held.to(text.device)
+        return held
 
 
 class Bytes:

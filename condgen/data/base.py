@@ -16,7 +16,7 @@ from condgen.data.fingerprint import hash_images
 from condgen.data.images import Images
 from condgen.data.loader import BatchLoader, NoImages
 from condgen.heartbeat import heart
-from condgen.pixels import conditions_to_model, to_model_range
+from condgen.pixels import conditions_to_model, to_device, to_model_range
 from condgen.seeding import generator, run_seed
 from condgen.types import Batch, Condition, CondSpec, Shape
 
@@ -104,8 +104,11 @@ class ImageDataModule(L.LightningDataModule):
         return batch
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move a raw batch; on the CPU it is there already, and a walk through it would find nothing to do."""
-        return batch if device.type == "cpu" else super().transfer_batch_to_device(batch, device, dataloader_idx)
+        """Move a raw batch but for captions; on the CPU it is there already, and a walk through it would be idle."""
+        if device.type == "cpu":
+            return batch
+        moved = super().transfer_batch_to_device({**batch, "cond": {}}, device, dataloader_idx)
+        return {**moved, "cond": to_device(batch["cond"], device)}
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Batch:
         """Let a raw batch in: uint8 -> [-1, 1], augmented in training, by draws keyed to its number."""

@@ -150,9 +150,9 @@ class FeatureStore(DistributionMetric):
 
 
 def joined(parts: list[Tensor] | Tensor) -> Tensor | None:
-    """Concatenate a state, a tensor already where processes were gathered; one part is not copied."""
+    """Concatenate a state, a tensor already where processes were gathered, and an empty one if none had a part."""
     if isinstance(parts, Tensor):
-        return parts
+        return parts if len(parts) else None
     return torch.cat(parts) if len(parts) > 1 else parts[0] if parts else None
 
 

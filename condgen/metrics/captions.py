@@ -58,7 +58,7 @@ class CaptionMatch(ByNet[ConvClassifier]):
         if len(image) < self.candidates:
             raise ValueError(f"captions are told among {self.candidates}, got {len(image)} samples")
         lift = torch.cat([self.net(part) for part in self.shown(image)]) - self.usual
-        held = self.bag(cond["text"].to(lift.device))
+        held = self.bag(cond["text"]).to(lift.device)
         fits = torch.stack([(lift * held.roll(-step, 0)).sum(dim=1) for step in range(self.candidates)])
         above, same = fits[1:] > fits[0], fits[1:] == fits[0]
         best = torch.where(above.any(dim=0), 0.0, 1.0 / (1 + same.sum(dim=0)))

@@ -19,7 +19,13 @@ from condgen.models.players import ConditionedNet, frozen
 from condgen.models.roles import refuse_shifts
 from condgen.models.schedule import Schedule
 from condgen.models.single import OptimizerFactory
-from condgen.models.stepping import count_batch, refuse_cut_window, refuse_fused_clipping, window_ends
+from condgen.models.stepping import (
+    count_batch,
+    refuse_cut_window,
+    refuse_fused_clipping,
+    refuse_scaled_windows,
+    window_ends,
+)
 from condgen.nets import Judgement, NetFactory
 from condgen.objectives import AdversarialLoss, DiffAugment, NonSaturating, Penalty, Wasserstein
 from condgen.seeding import generator, run_seed
@@ -150,6 +156,7 @@ class AdversarialModel(GenerativeModel):
     def on_train_start(self) -> None:
         """Refuse to clip what a fused optimizer has yet to unscale, and to end within a window; note what to freeze."""
         refuse_fused_clipping(self.trainer, self.gradient_clip_val, "gradient_clip_val")
+        refuse_scaled_windows(self.trainer, self.accumulate_grad_batches)
         refuse_cut_window(self.trainer, self.accumulate_grad_batches)
         self._judging = tuple(p for p in self.discriminator.parameters() if p.requires_grad)
 

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from condgen.data import Images
 from condgen.models.base import GenerativeModel
-from condgen.pixels import conditions_to_model, to_uint8
+from condgen.pixels import to_uint8
 from condgen.seeding import generator
 from condgen.types import Condition
 
 BLOCK = 512
-"""Samples whose pictures are held as float32 at a time: so many, but whole chunks of the model's, and at least one."""
+"""Samples that are held as float32 at a time: so many, but whole chunks of the model's, and at least one."""
 
 
 class Asked(NamedTuple):
@@ -38,10 +38,10 @@ def ask(model: GenerativeModel, index: Tensor, images: Callable[[], Images]) -> 
         index: Numbers of the samples.
         images: Gives the split whose conditions are asked for, in an order of its own, where classes are not enough.
     """
-    if "label" in model.cond_spec and classes_in_turn(model):
-        return Asked({"label": index % len(model.cond_spec["label"]["names"])}, None)
-    if classes_in_turn(model):
+    if not model.condition_keys:
         return Asked({}, None)
+    if classes_in_turn(model):
+        return Asked({"label": index % len(model.cond_spec["label"]["names"])}, None)
     split = images()
     order = torch.randperm(len(split), generator=generator("asked"))
     rows = split.take(order[index % len(split)])
@@ -53,6 +53,6 @@ def draw(model: GenerativeModel, cond: Condition, seeds: Tensor) -> Tensor:
     known = {key: value for key, value in cond.items() if key in model.condition_keys}
     parts, chunk = [], model.sample_chunk
     for rows in torch.arange(len(seeds)).split(max(1, BLOCK // chunk) * chunk):
-        part = conditions_to_model({key: value[rows] for key, value in known.items()})
+        part = {key: value[rows] for key, value in known.items()}
         parts.append(to_uint8(model.sample(part, seeds=seeds[rows])))
     return torch.cat(parts)

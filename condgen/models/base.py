@@ -18,7 +18,7 @@ from condgen.models.players import evaluating
 from condgen.models.protocols import BoundsLikelihood, Reconstructs
 from condgen.models.recorded import RecordedModule
 from condgen.nets import EMA
-from condgen.pixels import to_uint8
+from condgen.pixels import conditions_to_model, to_device, to_uint8
 from condgen.seeding import MAX_SEED, noise_per_seed
 from condgen.types import Batch, Condition, CondSpec, Shape
 
@@ -136,11 +136,12 @@ class GenerativeModel(RecordedModule, ABC):
     def sample(self, cond: Condition, *, seeds: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
         """Generate images (N, C, H, W) in [-1, 1] on the model's device.
 
-        Image i depends on its condition, its seed (or noise) and the model alone, not on N. Runs in full precision,
-        unless `half_samples` is set, and evaluation mode with the averaged weights; each module's mode is restored.
+        Image i depends on its condition, its seed (or noise) and the model alone, not on N. Runs in float32 (on NVIDIA
+        GPUs convolutions in TF32, as torch has them), unless `half_samples` is set, and in evaluation mode with the
+        averaged weights; each module's mode is restored.
 
         Args:
-            cond: Raw conditions, N rows each; may be empty for an unconditional model.
+            cond: Raw conditions, N rows each, pictures in [-1, 1] or uint8; may be empty for an unconditional model.
             seeds: (N,) int64 >= 0; drawn from the global generator where neither seeds nor noise are given.
             noise: (N, *prior_shape) in place of seeds.
 
@@ -169,8 +170,8 @@ class GenerativeModel(RecordedModule, ABC):
         heart.beat()
         last = len(noise) - 1
         rows = torch.arange(start, start + self.sample_chunk).clamp_(max=last)
-        chunk = {key: value[rows.to(value.device)].to(self.device) for key, value in cond.items()}
-        images = self.generate(noise[rows.to(noise.device)].to(self.device), chunk)
+        chunk = to_device({key: value[rows.to(value.device)] for key, value in cond.items()}, self.device)
+        images = self.generate(noise[rows.to(noise.device)].to(self.device), conditions_to_model(chunk))
         return images[: last + 1 - start].float()
 
     def _count(self, cond: Condition, seeds: Tensor | None, noise: Tensor | None) -> int:

@@ -59,7 +59,8 @@ class Guard:
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = total_norm(gradients)
         watched = dict(losses) if scaled else {**losses, f"the gradient of {player}": norm}
-        values = torch.stack([value.detach().float() for value in watched.values()])
+        found = [value.detach().float() for value in watched.values()]
+        values = torch.stack(found) if found else norm.new_zeros(0)  # a model of the user's may name no loss
         self._seen.append(Seen(self.batch, list(watched), values))
         if self.every == 1 and not scaled:  # what is not finite ends the run here, so nothing needs a mask
             self.look()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from condgen.conditions import ConditionEncoder
 from condgen.conditions.base import Drop
 from condgen.models.base import GenerativeModel
+from condgen.pixels import conditions_to_model, to_device
 from condgen.types import Condition, Encoded
 
 
@@ -89,7 +90,7 @@ def interpolate(model: GenerativeModel, cond: Condition, noise: Tensor, frames: 
 @contextmanager
 def mixing(model: GenerativeModel, other: Condition, weight: float) -> Iterator[None]:
     """Let a model's encoders mix every condition with another one, and its nets see one image at a time."""
-    there = {key: value.to(model.device) for key, value in other.items()}
+    there = conditions_to_model(to_device(other, model.device))
     encoders, chunk = list(encoders_of(model.sampling_net)), model.sample_chunk
     try:
         model.sample_chunk = 1

@@ -70,7 +70,7 @@ class Recogniser(RecordedModule, ABC):
 
     def configure_optimizers(self) -> Optimizer:
         """Return the optimizer."""
-        return torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        return torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)
 
     def train_on(self, batch: Batch) -> Tensor:
         """Return the loss."""

@@ -114,7 +114,15 @@ class RecordedModule(L.LightningModule):
         scaled = cast(Any, self.trainer).scaler is not None
         player = self._players[optimizer]
         self.gradient_norm = self.guard.watch(optimizer, player, self.losses, scaled=scaled)
-        self.gradient_norms[f"train/{player}_gradient_norm"] = self.gradient_norm
+        self.gradient_norms[f"train/{player}_gradient_norm"] = self._unscaled(self.gradient_norm, optimizer)
+
+    def _unscaled(self, norm: Tensor, optimizer: Optimizer) -> Tensor:
+        """Take a loss scaler's factor out of a gradient's norm where a fused optimizer has yet to do so itself."""
+        scaler = cast(Any, self.trainer).scaler
+        if scaler is None or not getattr(optimizer, "_step_supports_amp_scaling", False):
+            return norm
+        factor: Tensor = scaler.scale(torch.ones_like(norm))
+        return norm / factor
 
     @property
     def at_window_end(self) -> bool:

@@ -55,6 +55,18 @@ def refuse_fused_clipping(trainer: L.Trainer, clip: float | None, option: str) -
         raise ValueError(f"{option} with precision 16-mixed needs optimizers with fused: false")
 
 
+def refuse_scaled_windows(trainer: L.Trainer, size: int) -> None:
+    """Refuse accumulation over `size` batches by two players under a loss scaler.
+
+    One player's step may change the scale of which the other's gradients of earlier batches have the old value.
+    """
+    if size > 1 and trainer.precision == "16-mixed":
+        raise ValueError(
+            f"model.accumulate_grad_batches {size} with trainer.precision 16-mixed: the loss scale may change within a "
+            "window; use bf16-mixed or 32-true"
+        )
+
+
 def ask_runtime_for_gpus() -> None:
     """Where there is no GPU, let torch ask the CUDA runtime for one, not the driver.
 

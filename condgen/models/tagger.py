@@ -65,18 +65,18 @@ class Tagger(Recogniser):
 
     def train_on(self, batch: Batch) -> Tensor:
         """Return the loss, and count the words."""
-        held = self.bag(batch["cond"]["text"])
+        held = self.bag(batch["cond"]["text"]).to(self.device)
         self.captions += len(held)
         self.occurrences += held.sum(dim=0).long()
         return super().train_on(batch)
 
     def loss(self, logits: Tensor, due: Tensor) -> Tensor:
         """Return the cross-entropy of all words together, the mean over captions."""
-        return tag_cross_entropy(logits, self.bag(due)).mean()
+        return tag_cross_entropy(logits, self.bag(due).to(logits.device)).mean()
 
     def count(self, logits: Tensor, due: Tensor) -> Tensor:
         """Sum the bits that the images tell, and count captions."""
-        held = self.bag(due)
+        held = self.bag(due).to(logits.device)
         known = tag_cross_entropy(torch.logit(self.shares).expand_as(held), held)
         told = known - tag_cross_entropy(logits, held)
         return torch.stack([told.sum() / log(2), torch.ones_like(told).sum()])

@@ -26,6 +26,7 @@ from condgen.objectives import (
     log_normal,
     reparameterise,
 )
+from condgen.pixels import conditions_to_model, to_device
 from condgen.seeding import derive, generator, noise_per_seed, run_seed
 from condgen.types import Batch, Condition, CondSpec, Shape
 
@@ -239,11 +240,11 @@ class VAE(SingleLossModel):
         for name, count in rows.items():
             if count not in (None, len(batch["image"])):
                 raise ValueError(f"{name} must have one row per image: {count} for {len(batch['image'])} images")
-        return batch["image"].to(self.device), {key: value.to(self.device) for key, value in batch["cond"].items()}
+        return batch["image"].to(self.device), conditions_to_model(to_device(batch["cond"], self.device))
 
     @contextmanager
     def _exactly(self) -> Iterator[None]:
-        """Evaluate in full precision and evaluation mode, without gradients."""
+        """Evaluate in float32 and evaluation mode, without gradients."""
         with torch.no_grad(), evaluating(self.sampling_net), torch.autocast(self.device.type, enabled=False):
             yield
 

@@ -22,12 +22,18 @@ POSITION = 0.3
 
 
 def cosines(channels: int, height: int, width: int) -> Tensor:
-    """Return the lowest spatial frequencies but the constant, (1, channels, height, width), of variance 1 each."""
-    side = int(channels**0.5) + 2
-    lowest = sorted(product(range(side), repeat=2), key=lambda pair: pair[0] ** 2 + pair[1] ** 2)[1 : channels + 1]
+    """Return the lowest spatial frequencies but the constant, (1, channels, height, width), of variance 1 each.
+
+    A small map has fewer than there are channels; the others are zero.
+    """
+    pairs = product(range(min(height, channels + 1)), range(min(width, channels + 1)))
+    lowest = sorted(pairs, key=lambda pair: pair[0] ** 2 + pair[1] ** 2)[1 : channels + 1]
     y, x = ((torch.arange(length) + 0.5) * (pi / length) for length in (height, width))
-    waves = torch.stack([torch.cos(i * y)[:, None] * torch.cos(j * x) for i, j in lowest])
-    return waves[None] / waves.square().mean(dim=(1, 2), keepdim=True).sqrt()
+    waves = torch.zeros(channels, height, width)
+    for wave, (i, j) in zip(waves, lowest, strict=False):
+        wave.copy_(torch.cos(i * y)[:, None] * torch.cos(j * x))
+        wave.div_(wave.square().mean().sqrt())
+    return waves[None]
 
 
 def time_embedding(t: Tensor, width: int) -> Tensor:
