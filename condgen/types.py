@@ -14,7 +14,7 @@ Condition = dict[str, Tensor]
 
 label: (N,) int64, class, or the target domain of an unpaired translation.
 attributes: (N, A) float32.
-text: (N, B) uint8, UTF-8 bytes padded with zeros.
+text: (N, B) uint8, UTF-8 bytes padded with zeros; on the CPU, whatever the model's device.
 source: (N, C, H, W) float32 in [-1, 1], an image to translate.
 low_res: (N, C, h, w) float32 in [-1, 1].
 style: (N, C, H, W) float32 in [-1, 1].
