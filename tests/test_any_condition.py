@@ -20,6 +20,7 @@ from condgen.conditions import (
     LabelEncoder,
     LowResEncoder,
     MaskEncoder,
+    NoCondition,
     SourceEncoder,
     StyleEncoder,
     TextEncoder,
@@ -234,8 +235,15 @@ def test_what_makes_no_sense_is_refused_with_the_reason(data: Everything) -> Non
         DCGAN(*arguments, encoder=MaskEncoder, augment=DiffAugment())
     assert DCGAN(*arguments, encoder=LabelEncoder, augment=DiffAugment())
     assert DCGAN(*arguments, encoder=MaskEncoder, augment=DiffAugment(translation=False))
-    with pytest.raises(ValueError, match="classifier_weight must be 0: the data offers no 'label' to classify"):
-        DCGAN(data.image_shape, {"mask": data.cond_spec["mask"]}, encoder=MaskEncoder, classifier_weight=1.0)
+
+
+@pytest.mark.parametrize("encoder", [MaskEncoder, NoCondition])
+def test_no_label_is_classified_that_the_generator_is_not_asked_for(
+    encoder: EncoderFactory, data: Everything, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = DCGAN(data.image_shape, data.cond_spec, encoder=encoder, classifier_weight=1.5)
+    assert model.classifier_weight == 0
+    assert "classifier_weight 1.5 has no effect: the generator is asked for no label" in caplog.text
 
 
 def test_pictures_of_another_size_are_named(data: Everything, conds: tuple[Condition, Condition]) -> None:

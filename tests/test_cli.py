@@ -180,6 +180,12 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
     ("args", "words"),
     [
         (["fti"], "no verb 'fti', did you mean 'fit'?"),
+        (["fit"], "data is missing: give --data CLASS"),
+        (
+            ["fit", "-c", QUICK, "--trainer.val_check_interval", "0"],
+            "trainer.val_check_interval must be above 0, got 0",
+        ),
+        (["sample", "--label", "1", "--label", "2"], "sample: --label was given twice, as '1' and '2'"),
         (["fit", "-c", QUICK, "--modle.foo", "3"], "no option 'modle', did you mean 'model'?"),
         (["fit", "-c", QUICK, "--trainer.max_stps", "3"], "did you mean 'trainer.max_steps'?"),
         (["fit", "-c", QUICK, "--model.discriminator_stps", "3"], "did you mean 'discriminator_steps'?"),

@@ -211,10 +211,6 @@ def test_unusable_routes_and_widths_are_refused() -> None:
         MLPDiscriminator((1, 8, 8), DIMS, hidden=())
     with pytest.raises(ValueError, match="no use for the condition"):
         DCGANGenerator((1, 8, 8), DIMS, concat=False, conditional_norm=False)
-    with pytest.raises(ValueError, match="projection needs a condition"):
-        DCGANDiscriminator((1, 8, 8), CondDims(), projection=True)
-    with pytest.raises(ValueError, match="projection needs a condition"):
-        ResNetDiscriminator((1, 8, 8), CondDims())
     with pytest.raises(ValueError, match="cannot use the condition's 'vector' route; it uses spatial"):
         ResNetDiscriminator((1, 8, 8), DIMS, projection=False)
     with pytest.raises(ValueError, match="flat_blocks must be at least 1, got 0"):

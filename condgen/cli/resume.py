@@ -37,7 +37,7 @@ def resumed_folder(args: list[str]) -> Path | None:
     Raises:
         UserError: If it is no run's folder.
     """
-    given = [words for words in zip(args, [*args[1:], ""], strict=True) if words[0].partition("=")[0] == "--resume"]
+    given = [words for words in zip(args, [*args[1:], ""], strict=False) if words[0].partition("=")[0] == "--resume"]
     if not given:
         return None
     word, following = given[-1]

@@ -53,7 +53,11 @@ def ending(cli: CLI, verb: str) -> str:
 
 
 def reached(cli: CLI, verb: str) -> Iterator[str]:
-    """Tell the best score of `fit`, and the last grid."""
+    """Tell the best score of `fit`, and the last grid; of `validate` and `test`, why nothing was scored."""
+    scored = (cli.run_folder / "metrics.json").is_file() or not isinstance(cli.model, GenerativeModel)
+    if verb in ("validate", "test") and not scored:
+        yield "nothing was scored: evaluation.extractor is null, and evaluation.obedience is empty"
+        yield "a classifier can score: train one by -c model/classifier.yaml, and it says how"
     if verb != "fit":
         return
     monitors = [callback.kept.monitor for callback in callbacks(cli) if isinstance(callback, Checkpoint)]
@@ -87,7 +91,7 @@ def following(cli: CLI, verb: str) -> Iterator[str]:
         yield f"next: condgen test -c {run} --ckpt_path {run}{trust}"
     elif verb == "validate":
         yield f"next: condgen test -c {run} --ckpt_path {checkpoint_of(cli)}{trust}"
-    elif verb == "test":
+    elif verb == "test" and (run / "metrics.json").is_file():
         yield f"next: condgen compare {run} OTHER_TEST_RUN --out compare.html{trust}"
 
 

@@ -51,6 +51,8 @@ def check_trainer(model: L.LightningModule, trainer: Namespace) -> None:
         raise UserError("trainer.logger cannot be false: each run writes metrics.csv; leave it out")
     if trainer.overfit_batches:
         raise UserError("trainer.overfit_batches has no effect on condgen's loader")
+    if trainer.val_check_interval == 0:
+        raise UserError("trainer.val_check_interval must be above 0, got 0; for none set trainer.limit_val_batches 0")
     if trainer.default_root_dir is not None:
         raise UserError("trainer.default_root_dir is the run's own folder; choose it with --runs and --name")
     if trainer.precision in ("16-true", "bf16-true"):

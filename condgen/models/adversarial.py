@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import ClassVar, cast
 
@@ -31,6 +32,8 @@ from condgen.objectives import AdversarialLoss, DiffAugment, NonSaturating, Pena
 from condgen.seeding import generator, run_seed
 from condgen.types import Batch, Condition, CondSpec, Shape
 
+log = logging.getLogger("condgen")
+
 
 class AdversarialModel(GenerativeModel):
     """A generator and a discriminator, trained in turns by manual optimisation.
@@ -51,7 +54,7 @@ class AdversarialModel(GenerativeModel):
         penalty: Penalty on the discriminator's gradient, always in float32.
         augment: Changes what the discriminator sees, real or generated; the penalty is taken at what it sees.
         classifier_weight: Weight of an auxiliary classifier on the discriminator's features, in both players' losses
-            (Odena et al. 2017, Eq. 3); 0 for none.
+            (Odena et al. 2017, Eq. 3), where the generator is asked for a label; 0 for none.
         reconstruction_weight: Weight of the mean absolute difference between generated images and the real ones of the
             same conditions, in the generator's loss (Isola et al. 2017, Eq. 4); 0 for none.
         adversarial_weight: Weight of the discriminator's judgement in that loss; at 0 it learns, but teaches nothing.
@@ -102,12 +105,9 @@ class AdversarialModel(GenerativeModel):
         check_numbers(discriminator_steps, accumulate_grad_batches, gradient_clip_val, **weights)
         if isinstance(loss, Wasserstein) and penalty is None:
             raise ValueError("Wasserstein needs a penalty that bounds the critic's gradient, such as GradientPenalty")
-        if classifier_weight and "label" not in cond_spec:
-            raise ValueError("classifier_weight must be 0: the data offers no 'label' to classify")
         self.loss = loss
         self.penalty = penalty
         self.augment = augment
-        self.classifier_weight = classifier_weight
         self.reconstruction_weight = reconstruction_weight
         self.adversarial_weight = adversarial_weight
         adam = partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999), fused=True)
@@ -124,6 +124,10 @@ class AdversarialModel(GenerativeModel):
         encoders = encoder(cond_spec), (discriminator_encoder or encoder)(cond_spec)
         refuse_shifts(augment, encoders[1].dims)
         nets = generator or type(self).default_generator, discriminator or type(self).default_discriminator
+        if classifier_weight and "label" not in encoders[0].keys:
+            log.warning(f"classifier_weight {classifier_weight:g} has no effect: the generator is asked for no label")
+            classifier_weight = 0.0
+        self.classifier_weight = classifier_weight
         num_classes = len(cond_spec["label"]["names"]) if classifier_weight else 0
         self.generator, self.discriminator = make_players(nets, encoders, self.image_shape, num_classes)
         self.complete(ema_half_life)

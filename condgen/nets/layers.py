@@ -190,14 +190,12 @@ class MinibatchStd(nn.Module):
 class Head(nn.Module):
     """Features (N, F) -> logits (N,), by a linear layer and, if asked for, the projection term.
 
-    The projection term is <V y, phi(x)> with the condition's vector y (Miyato & Koyama 2018, Eq. 3); a condition that
-    is but a map has none.
+    The projection term is <V y, phi(x)> with the condition's vector y (Miyato & Koyama 2018, Eq. 3); where there is
+    none, neither is the term.
     """
 
     def __init__(self, features: int, dims: CondDims, projection: bool) -> None:
         super().__init__()
-        if projection and not (dims.vector or dims.spatial):
-            raise ValueError("projection needs a condition; the encoder gives none")
         self.linear = nn.Linear(features, 1)
         self.embed = nn.Linear(dims.vector, features, bias=False) if projection and dims.vector else None
 
