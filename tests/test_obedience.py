@@ -20,6 +20,7 @@ from condgen.data import ImageSet, Shapes
 from condgen.metrics import EdgeAgreement, Obedience, PairedError, ShapesFacts, ShapesMask
 from condgen.models import GenerativeModel
 from condgen.models.asking import ask, draw
+from condgen.pixels import to_model_range
 from condgen.types import Condition
 
 
@@ -143,7 +144,7 @@ class Echo:
     def sample(self, cond: Condition, seeds: Tensor) -> Tensor:
         assert set(cond) == {"source"}
         assert len(seeds) == len(cond["source"])
-        return cond["source"]
+        return to_model_range(cond["source"])
 
 
 def test_rows_of_a_split_are_asked_for_in_an_order_of_their_own() -> None:
