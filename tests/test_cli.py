@@ -180,6 +180,8 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
     ("args", "words"),
     [
         (["fti"], "no verb 'fti', did you mean 'fit'?"),
+        (["fit", "-c", "condition/label.yaml", "-c", QUICK], "before any is named: give it after the model's"),
+        (["fit", "-c", QUICK, "--trainer.max_step", "5"], "no option 'trainer.max_step', did you mean 'trainer.max_s"),
         (["fit"], "data is missing: give --data CLASS"),
         (
             ["fit", "-c", QUICK, "--trainer.val_check_interval", "0"],

@@ -95,6 +95,8 @@ def unknown_module(name: str) -> str:
 def refused(path: str) -> str:
     """Explain a name that a config may not use; it may be mistyped."""
     module = ".".join(path.split(".")[:2])
+    if path == "lightning.LightningModule":  # the base, which stands for a class that nobody named
+        return "a config is about a model before any is named: give it after the model's, such as model/dcgan.yaml"
     if path.startswith("condgen.") and find_spec(module) is None:
         return unknown_module(module)
     return str(refusal(path))

@@ -58,7 +58,7 @@ def build(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
             """Wait: `execute` runs it, apart from what may fail while building."""
 
     Verb.trusted = trusted
-    strict = {"exit_on_error": False}
+    strict = {"exit_on_error": False, "allow_abbrev": False}
     if verb == "fit" and (folder := resumed_folder(args)) is not None:
         Verb.resumed, Verb.more_given = folder, len(args) > 2
         args = ["--config", str(folder / "config.yaml"), *args]
