@@ -27,7 +27,10 @@ def score_table(rows: dict[str, Any], title: str) -> Table:
     shown = {heading: column for heading, column in cells.items() if column}
     table = Table(title=title)
     for heading in ("score", "value", *shown, "good is"):
-        table.add_column(heading, justify="left" if heading == "score" else "right")
+        if heading == "score":
+            table.add_column(heading, overflow="fold")
+        else:
+            table.add_column(heading, justify="right", no_wrap=True)
     for name, row in rows.items():
         further = [column.get(name, "") for column in shown.values()]
         table.add_row(name, f"{row['value']:.4f}", *further, row["better"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any, NamedTuple
 
 import torch
@@ -141,7 +142,8 @@ class Evaluator:
         values = metric.compute()
         bounds = metric.intervals() if intervals else {}
         for name, value in values.items():
-            ends = [float(end) for end in bounds.get(name, ())]
+            found = [float(end) for end in bounds.get(name, ())]
+            ends = found if all(map(isfinite, found)) else []  # too few samples have none
             result.scores[self._full_name(metric, name)] = Score(float(value), metric.better[name], *ends)
         result.per_class.update({name: table.tolist() for name, table in metric.per_class().items()})
         result.warnings.extend(f"{self._title(metric)}: {line}" for line in metric.warnings())
