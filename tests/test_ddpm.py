@@ -311,6 +311,7 @@ def test_any_sampler_on_any_checkpoint(
         (["--sde", "maybe"], "--sde must be true or false, got 'maybe'"),
         (["--guidance", "-1"], "guidance must be a finite number >= 0, got -1.0"),
         (["--eta", "2", "--sampler", "DDIM"], "eta must be in [0, 1], got 2.0"),
+        (["--eta", "1"], "--eta is of the diffusion samplers DDIM; DPMSolver takes clip"),
         (["stray"], "no argument 'stray'; options begin with --"),
         (["--device", "cudo"], "--device cudo cannot be used: "),
         (["--qqqqq", "1"], "no option --qqqqq; DPMSolver takes clip, guidance, guidance_from, guidance_to, sde, steps"),

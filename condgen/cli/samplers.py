@@ -47,13 +47,18 @@ def choose_sampler(model: GenerativeModel, name: str | None, settings: dict[str,
         raise UserError(f"--sampler: {error}") from error
 
 
-def other_sampler(model: GenerativeModel, name: str) -> Any:
-    """Return a diffusion sampler by its class, with the settings that it shares with the model's own."""
-    classes = {
+def diffusion_samplers() -> dict[str, Any]:
+    """Return the samplers of diffusion models by name."""
+    return {
         key: value
         for key, value in vars(processes).items()
         if isinstance(value, type) and issubclass(value, DiffusionSampler) and value is not DiffusionSampler
     }
+
+
+def other_sampler(model: GenerativeModel, name: str) -> Any:
+    """Return a diffusion sampler by its class, with the settings that it shares with the model's own."""
+    classes = diffusion_samplers()
     if not isinstance(model.sampler, DiffusionSampler):
         raise UserError(f"--sampler is for diffusion models; {type(model).__name__} has only its own")
     cls = classes.get(name.removeprefix("condgen.processes."))
@@ -95,5 +100,8 @@ def read_numbers(name: str, text: str) -> dict[str, float]:
 
 def unknown(name: str, options: Iterable[str], what: str) -> UserError:
     """Explain an option that is neither the verb's nor the sampler's."""
+    owners = [key for key, cls in diffusion_samplers().items() if name in {field.name for field in fields(cls)}]
+    if owners:
+        return UserError(f"sample: --{name} is of the diffusion samplers {', '.join(sorted(owners))}; {what}")
     hint = nearest(f"--{name}", options)
     return UserError(f"sample: no option --{name}{hint}" + ("" if hint else f"; {what}"))
