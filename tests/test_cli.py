@@ -114,13 +114,14 @@ def test_test_and_validate_score_a_run(
 
 
 def test_predict_writes_an_image_per_test_condition(
-    finished: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["predict", "-c", str(finished.run / "config.yaml"), "--ckpt_path", str(finished.run)]) == 0
     files = sorted(tmp_path.rglob("predictions/*.png"))
     assert [path.name for path in (files[0], files[-1])] == ["00000.png", "00359.png"]
     assert len(files) == 360
+    assert f"images       {files[0].parent.relative_to(tmp_path)}" in capsys.readouterr().out
 
 
 def sample(run: Path, out: Path, *args: str) -> int:

@@ -53,11 +53,13 @@ def ending(cli: CLI, verb: str) -> str:
 
 
 def reached(cli: CLI, verb: str) -> Iterator[str]:
-    """Tell the best score of `fit`, and the last grid; of `validate` and `test`, why nothing was scored."""
+    """Tell the best score of `fit` and its last grid, where the images of `predict` are, and why nothing was scored."""
     scored = (cli.run_folder / "metrics.json").is_file() or not isinstance(cli.model, GenerativeModel)
     if verb in ("validate", "test") and not scored:
         yield "nothing was scored: evaluation.extractor is null, and evaluation.obedience is empty"
         yield "a classifier can score: train one by -c model/classifier.yaml, and it says how"
+    if verb == "predict":
+        yield f"images       {cli.run_folder / 'predictions'}, each named by its place in the split, which is its seed"
     if verb != "fit":
         return
     monitors = [callback.kept.monitor for callback in callbacks(cli) if isinstance(callback, Checkpoint)]
