@@ -89,8 +89,7 @@ class SampleGrid(L.Callback):
             log_picture(logger, picture, path, caption(rows, self.columns), model.images_seen)
 
     def _of_classes(self, model: GenerativeModel) -> tuple[Tensor, list[str]]:
-        spec = model.cond_spec if model.condition_keys else {}
-        cond, seeds = grid_conditions(spec, range(self.columns), self.max_rows)
+        cond, seeds = grid_conditions(model, range(self.columns), self.max_rows)
         asked = {key: value[:: self.columns] for key, value in cond.items()}
         rows = ["; ".join(row) for row in words(asked, len(seeds) // self.columns, model.cond_spec)]
         return grid(to_uint8(model.sample(cond, seeds=seeds)), self.columns), rows
@@ -133,11 +132,14 @@ def colour(pixels: Tensor) -> Tensor:
     return pixels.expand(-1, 3, -1, -1)
 
 
-def grid_conditions(cond_spec: CondSpec, seeds: range, max_rows: int) -> tuple[Condition, Tensor]:
-    """Return conditions and seeds of a grid, row by row: one class a row, one seed a column."""
-    if "label" not in cond_spec:
+def grid_conditions(model: GenerativeModel, seeds: range, max_rows: int) -> tuple[Condition, Tensor]:
+    """Return conditions and seeds of a grid, row by row: one class a row, one seed a column.
+
+    Of a model that is asked for no class it is one row.
+    """
+    if "label" not in model.condition_keys:
         return {}, torch.tensor(seeds)
-    num_rows = min(max_rows, len(cond_spec["label"]["names"]))
+    num_rows = min(max_rows, len(model.cond_spec["label"]["names"]))
     label = torch.arange(num_rows).repeat_interleave(len(seeds))
     return {"label": label}, torch.tensor(seeds).repeat(num_rows)
 

@@ -86,7 +86,7 @@ def drawn(model: GenerativeModel) -> bytes | None:
 
     if set(model.condition_keys) - {"label"}:
         return None
-    cond, seeds = grid_conditions(model.cond_spec if model.condition_keys else {}, range(COLUMNS), ROWS)
+    cond, seeds = grid_conditions(model, range(COLUMNS), ROWS)
     file = BytesIO()
     to_pil(grid(to_uint8(model.sample(cond, seeds=seeds)), COLUMNS)).save(file, format="PNG")
     return file.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def resumed_folder(args: list[str]) -> Path | None:
     Raises:
         UserError: If it is no run's folder.
     """
-    given = [words for words in zip(args, [*args[1:], ""], strict=False) if words[0].partition("=")[0] == "--resume"]
+    given = [words for words in zip_longest(args, args[1:], fillvalue="") if words[0].partition("=")[0] == "--resume"]
     if not given:
         return None
     word, following = given[-1]

@@ -60,10 +60,10 @@ def drawn_anew(model: GenerativeModel, run: Run, trusted: Sequence[str]) -> Draw
     model.sample_chunk, model.half_samples = card.pop("chunk", model.sample_chunk), card.pop("half", False)
     if card:
         model.sampler = from_plain(card, trusted)
-    cond, seeds = grid_conditions(model.cond_spec, range(COLUMNS), ROWS)
+    cond, seeds = grid_conditions(model, range(COLUMNS), ROWS)
     images = to_uint8(model.sample(cond, seeds=seeds))
     scored = run.protocol.get("weights_sha256")
-    names = class_names(model.cond_spec)
+    names = class_names(model.cond_spec) if "label" in model.condition_keys else []
     return Drawn(
         sheet=grid(images, COLUMNS),
         origin="Drawn anew from the checkpoint.",
