@@ -72,8 +72,8 @@ def test_a_strip_and_a_gif_are_written(
     ckpt = str(tmp_path / "x.ckpt")
     trainer.save_checkpoint(ckpt)
     out = tmp_path / "walk.png"
-    walk = ["interpolate", "--ckpt", ckpt, "--out", str(out), "--frames", "5"]
-    assert main([*walk, "--label", "3,7", "--seeds", "1,2"]) == 0
+    walk = ["interpolate", "--ckpt", ckpt, "--out", str(out)]
+    assert main([*walk, "--label", "3,7", "--seeds", "1,2", "--frames", "5"]) == 0
     assert Image.open(out).width > 4 * Image.open(out).height
     with Image.open(out.with_suffix(".gif")) as gif:
         assert gif.n_frames == 8
