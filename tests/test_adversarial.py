@@ -411,3 +411,22 @@ def test_any_batch_size_trains_or_says_why_not(batch_size: int, digits: Digits, 
     if batch_size == 1:
         with pytest.raises(ValueError, match="more than 1 value per channel"):
             make_trainer(max_steps=2).fit(small_cgan(digits), Digits(batch_size=1))
+
+
+def test_no_step_waits_for_hooks_in_which_callbacks_do_nothing(make_trainer: Callable[..., L.Trainer]) -> None:
+    class Counts(L.Callback):
+        def __init__(self) -> None:
+            self.calls: list[str] = []
+
+        def on_before_backward(self, *args: object) -> None:
+            self.calls.append("backward")
+
+        def on_train_batch_end(self, *args: object) -> None:
+            self.calls.append("batch")
+
+    counts, instance = Counts(), L.Callback()
+    instance.on_after_backward = lambda *args: counts.calls.append("after")  # type: ignore[method-assign]
+    data = Digits()
+    make_trainer(max_steps=2, callbacks=[counts, instance]).fit(small_cgan(data), data)
+    assert counts.calls == ["backward", "after", "backward", "after", "batch"] * 2
+    assert counts.on_after_backward is instance.on_before_backward is None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 
 import pytest
@@ -232,6 +233,22 @@ def test_ema_follows_the_closed_form_and_copies_buffers() -> None:
     torch.testing.assert_close(ema.net[0].weight, 0.5 * start + 0.5 * 5.0)
     assert torch.equal(ema.net[1].running_mean, net[1].running_mean)
     assert not any(p.requires_grad for p in ema.parameters())
+
+
+def test_ema_follows_what_takes_the_place_of_a_parameter_and_moves_shared_ones_once() -> None:
+    first = nn.Linear(1, 1, bias=False)
+    net = nn.Sequential(first, nn.Sequential(first), nn.BatchNorm1d(1))
+    nn.init.zeros_(first.weight)
+    ema = EMA(net, half_life=1.0)
+    first.weight = nn.Parameter(torch.ones(1, 1))
+    net[2].running_mean = torch.full((1,), 3.0)
+    ema.update(net, images=1, images_seen=1_000_000)
+    assert float(ema.net[0].weight) == 0.5
+    assert float(ema.net[2].running_mean) == 3.0
+    other = deepcopy(net)
+    nn.init.constant_(other[0].weight, 2.5)
+    ema.update(other, images=1, images_seen=1_000_000)
+    assert float(ema.net[0].weight) == 1.5
 
 
 def test_ema_forgets_the_initial_weights_early() -> None:

@@ -15,7 +15,7 @@ from condgen import __version__
 from condgen.checks import check_condition, check_range, check_shape
 from condgen.models.guard import Guard
 from condgen.models.plain import class_path, constructor_arguments
-from condgen.models.stepping import ask_runtime_for_gpus, window_ends
+from condgen.models.stepping import ask_runtime_for_gpus, skip_empty_hooks, window_ends
 from condgen.seeding import run_seed, seed_batch
 from condgen.types import Batch, CondSpec, Shape
 
@@ -78,7 +78,8 @@ class RecordedModule(L.LightningModule):
         raise NotImplementedError
 
     def on_fit_start(self) -> None:
-        """Set the guard up for the device."""
+        """Set the guard up for the device, and keep steps free of empty hooks."""
+        skip_empty_hooks(self.trainer)
         self.guard.start(self.device)
         self._players.clear()
 

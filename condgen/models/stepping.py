@@ -11,6 +11,16 @@ import lightning as L
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 
+STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_end",
+)
+"""Hooks of callbacks that are called at each step, or for each optimizer of it."""
+
 
 def count_batch(trainer: L.Trainer, *optimizers: LightningOptimizer) -> None:
     """Advance `trainer.global_step` by one for this batch, however many optimizer steps it takes.
@@ -65,6 +75,17 @@ def refuse_scaled_windows(trainer: L.Trainer, size: int) -> None:
             f"model.accumulate_grad_batches {size} with trainer.precision 16-mixed: the loss scale may change within a "
             "window; use bf16-mixed or 32-true"
         )
+
+
+def skip_empty_hooks(trainer: L.Trainer) -> None:
+    """Let no step wait for hooks in which callbacks do nothing, of which Lightning calls a hundred or so.
+
+    It passes over a hook that cannot be called, and gives any other a context of the profiler, empty or not.
+    """
+    for callback in cast(Any, trainer).callbacks:
+        for name in STEP_HOOKS:
+            if getattr(type(callback), name) is getattr(L.Callback, name):
+                callback.__dict__.setdefault(name, None)
 
 
 def ask_runtime_for_gpus() -> None:

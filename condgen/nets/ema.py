@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class EMA(nn.Module):
@@ -25,11 +25,39 @@ class EMA(nn.Module):
             raise ValueError(f"ema_half_life must be above 0 images, or null for none, got {half_life}")
         self.half_life = half_life
         self.net = deepcopy(net).requires_grad_(False).eval()
+        self._own, self._followed = Places(self.net), Places(net)
 
     @torch.no_grad()
     def update(self, net: nn.Module, images: int, images_seen: int) -> None:
         """Move towards `net`, `images` after the last update, `images_seen` after the start."""
+        if self._followed.net is not net:
+            self._followed = Places(net)
         weight = 1.0 - 0.5 ** (images / min(self.half_life, max(0.05 * images_seen, 1e-8)))
-        torch._foreach_lerp_(list(self.net.parameters()), list(net.parameters()), weight)
-        for averaged, current in zip(self.net.buffers(), net.buffers(), strict=True):
+        torch._foreach_lerp_(self._own.parameters(), self._followed.parameters(), weight)
+        for averaged, current in zip(self._own.buffers(), self._followed.buffers(), strict=True):
             averaged.copy_(current)
+
+
+class Places:
+    """Where a net keeps its parameters and buffers, found once: a walk through a small net takes longer than its step.
+
+    Attributes:
+        net: The net.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+        self._parameters = [self._place(name) for name, _ in net.named_parameters()]
+        self._buffers = [self._place(name) for name, _ in net.named_buffers()]
+
+    def _place(self, name: str) -> tuple[nn.Module, str]:
+        path, _, last = name.rpartition(".")
+        return self.net.get_submodule(path), last
+
+    def parameters(self) -> list[Tensor]:
+        """Return the parameters as they are now."""
+        return [module._parameters[name] for module, name in self._parameters]  # type: ignore[misc]
+
+    def buffers(self) -> list[Tensor]:
+        """Return the buffers as they are now."""
+        return [module._buffers[name] for module, name in self._buffers]  # type: ignore[misc]
