@@ -18,6 +18,7 @@ from condgen.cli.data_config import built
 from condgen.cli.errors import UserError
 from condgen.cli.restricted import check_config, restricted
 from condgen.cli.trust import split_trusted, trusting
+from condgen.data import ImageDataModule
 from condgen.data.splits import RandomSplit
 from condgen.trust import CHECKPOINT_PACKAGES, CONFIG_PACKAGES, UntrustedError, check_named, find_named, import_class
 from condgen.yaml_file import YAMLError, load_yaml
@@ -223,13 +224,13 @@ def test_nothing_is_built_where_any_value_may_stand() -> None:
 def test_the_data_of_a_runs_config_is_built_as_the_run_built_it() -> None:
     card = {"class_path": "condgen.data.ImageFolder", "init_args": {"root": "x", "image_size": 8}}
     card["init_args"] |= {"split": {"validation": 0.2, "test": 0.3}}  # type: ignore[operator]
-    assert built([card], [], ()).split == RandomSplit(0.2, 0.3)  # type: ignore[attr-defined]
+    assert built(ImageDataModule, "data", [card], [], ()).split == RandomSplit(0.2, 0.3)  # type: ignore[attr-defined]
     for hostile in ("os.system", "condgen.models.CGAN", "condgen.data.open_images"):
         with pytest.raises(UserError):
-            built([card | {"class_path": hostile}], [], ())
+            built(ImageDataModule, "data", [card | {"class_path": hostile}], [], ())
     dated = {"class_path": "condgen.data.Digits", "init_args": {"batch_size": load_yaml("2026-01-01")}}
     with pytest.raises(UserError, match="batch_size must be int"):
-        built([dated], [], ())
+        built(ImageDataModule, "data", [dated], [], ())
 
 
 def test_the_parser_is_left_as_it_was() -> None:

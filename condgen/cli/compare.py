@@ -80,11 +80,13 @@ def data_of(card: dict[str, Any], trusted: Sequence[str]) -> ImageDataModule:
         ValueError: If it cannot be built.
     """
     from condgen.cli.data_config import built
+    from condgen.data import ImageDataModule
 
     try:
-        return built([card], [], trusted)
+        module: ImageDataModule = built(ImageDataModule, "data", [card], [], trusted)
     except UserError as error:
         raise ValueError(str(error)) from error
+    return module
 
 
 def extractor_of(card: dict[str, Any], origin: str, trusted: Sequence[str]) -> Extractor:

@@ -29,28 +29,41 @@ def data_module(name: str, overrides: list[str], trusted: Sequence[str] = ()) ->
     Raises:
         UserError: If there is no data, or it is wrong.
     """
-    parts = [read_yaml(path).get("data") for path in with_includes(find_config(name))]
-    parts = [part for part in parts if part is not None]
+    parts = parts_of([name], "data")
     if not parts:
         raise UserError(f"config {name} has no data; give one such as data/mnist.yaml")
-    return built(parts, overrides, trusted)
+    module: ImageDataModule = built(ImageDataModule, "data", parts, overrides, trusted)
+    return module
 
 
-def built(parts: Sequence[Any], overrides: list[str], trusted: Sequence[str]) -> ImageDataModule:
-    """Build a data module from class paths and arguments, of which later ones win.
+def parts_of(names: Sequence[str], key: str) -> list[Any]:
+    """Return what configs, and all that they include, have under a key, in their order."""
+    contents = [read_yaml(path) for name in names for path in with_includes(find_config(name))]
+    return [content[key] for content in contents if content.get(key) is not None]
+
+
+def built(kind: type, key: str, parts: Sequence[Any], overrides: Sequence[str], trusted: Sequence[str]) -> Any:
+    """Build a module from class paths and arguments, of which later ones win.
+
+    Args:
+        kind: Class of which it is one.
+        key: Where it stands in configs.
+        parts: What they have there.
+        overrides: Options such as `--data.root` and their values.
+        trusted: Packages that they may name, beside `condgen.trust.CONFIG_PACKAGES`.
 
     Raises:
         UserError: If something is wrong with them.
     """
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(ImageDataModule, "data", required=True)
+    parser.add_subclass_arguments(kind, key, required=True)
     try:
-        args = [f"--data={json.dumps(part, default=str)}" for part in parts]
+        args = [f"--{key}={json.dumps(part, default=str)}" for part in parts]
         with restricted(trusted):
             config = parser.parse_args([*args, *overrides])
             check_config(config, trusted)
-            module = parser.instantiate(config).data
+            module = parser.instantiate(config)[key]
     except (ArgumentError, ValueError, TypeError, OSError) as error:
         raise UserError(explain(error, (flag.removeprefix("--") for flag in parser._option_string_actions))) from error
-    assert isinstance(module, ImageDataModule)
+    assert isinstance(module, kind)
     return module
