@@ -20,7 +20,7 @@ from condgen.cli.parser import OneLineParser
 from condgen.models import DecoderSampler
 
 BLOCK = re.compile(r"^( *)```(?:\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
-STAMPED = re.compile(r"runs/[\w<>-]+/<stamp>(-test)?")
+STAMPED = re.compile(r"runs/[\w<>-]+(/<stamp>(-test)?)?(?=/|$)")
 SAMPLERS = (processes.Ancestral, processes.DDIM, processes.DPMSolver, DecoderSampler)
 
 
@@ -52,7 +52,7 @@ def understood(command: str, runs: Sequence[Path]) -> None:
 
 def parse(command: str, run: Path) -> None:
     """Parse a command; a run's folder stands where it names one."""
-    words = [STAMPED.sub(str(run), re.sub(r"\bRUN\b", str(run), word)) for word in shlex.split(command)[1:]]
+    words = [re.sub(r"\bRUN\b", str(run), STAMPED.sub("RUN", word)) for word in shlex.split(command)[1:]]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONDGEN_TRACEBACK", "1")
         patch.setattr(OneLineParser, "parse_args", parse_args)

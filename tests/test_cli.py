@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -100,7 +101,7 @@ def test_test_and_validate_score_a_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for verb, split in (("test", "test"), ("validate", "validation")):
-        assert main([verb, "-c", str(finished.run / "config.yaml"), "--ckpt_path", str(finished.run)]) == 0
+        assert main([verb, str(finished.run)]) == 0
         out = capsys.readouterr().out
         folder = Path(out.splitlines()[-2].removeprefix("run folder").strip())
         protocol = json.loads((folder / "metrics.json").read_text())["protocol"]
@@ -113,11 +114,40 @@ def test_test_and_validate_score_a_run(
         assert "label_accuracy" in out
 
 
+def test_the_newest_run_of_a_name_is_meant_by_the_name(
+    finished: SimpleNamespace, tmp_path: Path, fails: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = tmp_path / "runs" / "mine"
+    for stamp in ("20250101-000000", "20260101-000000"):
+        shutil.copytree(finished.run, named / stamp)
+    (named / "20270101-000000-test").mkdir()
+    assert main(["info", str(named)]) == 0
+    assert str(named / "20260101-000000" / "checkpoints" / "last.ckpt") in capsys.readouterr().out
+    assert sample(named, tmp_path / "x.npz", "--n", "1") == 0
+    assert main(["fit", "--resume", str(named), "--trainer.max_steps", "41"]) == 0
+    assert f"goes on from step 40 in {named / '20260101-000000'}" in capsys.readouterr().out
+    assert main(["test", str(named), "--evaluation.n_samples", "20"]) == 0
+    file = shutil.copy(finished.run / "checkpoints" / "last.ckpt", tmp_path / "alone.ckpt")
+    assert f"{file} has no config.yaml beside it: give one as test -c CONFIG" in fails("test", str(file))
+
+
+def test_a_folder_of_samples_is_of_one_call(
+    finished: SimpleNamespace, tmp_path: Path, fails: Callable[..., str]
+) -> None:
+    out = tmp_path / "some"
+    assert sample(finished.run, out, "--label", "3", "--n", "2") == 0
+    assert sample(finished.run, out, "--label", "3", "--n", "3") == 0
+    assert len([*out.iterdir()]) == 3
+    args = ("sample", "--ckpt", str(finished.run), "--out", str(out), "--label", "4", "--n", "2")
+    assert f"{out} holds other images, such as label=3" in fails(*args)
+    assert len([*out.iterdir()]) == 3
+
+
 def test_predict_writes_an_image_per_test_condition(
     finished: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["predict", "-c", str(finished.run / "config.yaml"), "--ckpt_path", str(finished.run)]) == 0
+    assert main(["predict", "-c", str(finished.run), "--ckpt_path", str(finished.run)]) == 0
     files = sorted(tmp_path.rglob("predictions/*.png"))
     assert [path.name for path in (files[0], files[-1])] == ["00000.png", "00359.png"]
     assert len(files) == 360
@@ -225,7 +255,9 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
             ["fit", "-c", QUICK, "--model.schedule", "CosineDecay"],
             "model.schedule needs stop: give --model.schedule.stop",
         ),
-        (["test", "-c", QUICK], "test needs a checkpoint: give --ckpt_path"),
+        (["test", "-c", QUICK], "test needs a checkpoint: condgen test RUN, or give --ckpt_path"),
+        (["test", "nope"], "no checkpoint nope"),
+        (["fit", "nope"], "fit takes options alone, got nope; --resume nope goes on with a run"),
         (["fit", "--model", "CGAN"], "data is missing"),
         (["fit", "-c", "modl/cgan.yaml"], "no config file modl/cgan.yaml, did you mean 'model/cgan.yaml'?"),
         (["fit", "-c"], "-c needs a file"),
@@ -273,6 +305,9 @@ def test_failures_at_work_are_one_line_and_code_1(fails: Callable[..., str], tmp
     line = fails("fit", "--model", "DCGAN", "--data", "MNIST", "--data.root", str(tmp_path), "--data.download", "false",
                  "--trainer.enable_progress_bar", "false", code=1)  # fmt: skip
     assert "no MNIST in" in line
+    assert not any((tmp_path / "runs").iterdir())
+    rates = ["--model.generator_optimizer.lr", "-1", "--trainer.enable_progress_bar", "false"]
+    assert "model.generator_optimizer: Invalid learning rate: -1" in fails("fit", "-c", QUICK, *rates, code=1)
 
 
 def test_a_finished_run_says_so(finished: SimpleNamespace, fails: Callable[..., str], tmp_path: Path) -> None:

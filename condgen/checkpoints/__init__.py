@@ -2,7 +2,15 @@
 
 from condgen.checkpoints.atomic import AtomicCheckpointIO
 from condgen.checkpoints.drawn_images import DrawnImages
-from condgen.checkpoints.load import CheckpointError, build_model, find_checkpoint, load_model, read_checkpoint, restore
+from condgen.checkpoints.load import (
+    CheckpointError,
+    build_model,
+    find_checkpoint,
+    load_model,
+    newest_run,
+    read_checkpoint,
+    restore,
+)
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -11,6 +19,7 @@ __all__ = [
     "build_model",
     "find_checkpoint",
     "load_model",
+    "newest_run",
     "read_checkpoint",
     "restore",
 ]

@@ -22,20 +22,37 @@ class CheckpointError(ValueError):
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """Return the checkpoint file of a path that is a file, a run's folder, or that of an exported model.
+    """Return the checkpoint file of a path: a file, a run's folder, a folder of runs, or that of an exported model.
 
     Raises:
         CheckpointError: If there is none, or `path` is an address.
     """
     if "://" in str(path):
         raise CheckpointError(f"checkpoint {path} is an address; download the file yourself and give its path")
-    path = Path(path)
+    path = newest_run(path)
     if path.is_dir():
-        saved = any((path / "checkpoints").glob("*.ckpt"))
-        return path / WEIGHTS if not saved and (path / WEIGHTS).is_file() else newest_good(path)
+        return path / WEIGHTS if not saved(path) and (path / WEIGHTS).is_file() else newest_good(path)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint {path}")
     return path
+
+
+def newest_run(path: str | Path) -> Path:
+    """Return the newest run with a checkpoint in a folder of runs, such as `runs/NAME`, and say which; else `path`."""
+    path = Path(path)
+    if saved(path) or (path / WEIGHTS).is_file():
+        return path
+    runs = [folder for folder in path.glob("*/") if saved(folder)]
+    if not runs:
+        return path
+    newest = max(runs, key=lambda folder: folder.name)
+    say(f"{path} is taken for its newest run, {newest.name}")
+    return newest
+
+
+def saved(run: Path) -> bool:
+    """Tell whether a run's folder has a checkpoint."""
+    return any((run / "checkpoints").glob("*.ckpt"))
 
 
 def newest_good(run: Path) -> Path:
@@ -53,16 +70,16 @@ def newest_good(run: Path) -> Path:
         found = damage(file)
         if not found:
             if what:
-                warn(f"{last} is damaged: {what}; {file.name} is taken in its place")
+                say(f"warning: {last} is damaged: {what}; {file.name} is taken in its place")
             return file
         what = what or found
     raise CheckpointError(f"{last} is damaged: {what}; the run has no other checkpoint that is whole")
 
 
 @cache
-def warn(line: str) -> None:
+def say(line: str) -> None:
     """Say something once."""
-    print(f"warning: {line}")
+    print(line)
 
 
 def damage(file: Path) -> str:

@@ -13,7 +13,7 @@ VERBS = {
         "train a model:         condgen fit -c trainer/default.yaml -c model/cgan.yaml -c data/digits.yaml",
     ),
     "validate": ("condgen.cli.verbs", "score a checkpoint on the validation split"),
-    "test": ("condgen.cli.verbs", "score a checkpoint:    condgen test -c RUN --ckpt_path RUN"),
+    "test": ("condgen.cli.verbs", "score a checkpoint:    condgen test RUN"),
     "predict": ("condgen.cli.verbs", "write one PNG per test condition"),
     "evaluate": (
         "condgen.cli.evaluate",

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+RUN_OR_FILE = "a run's folder, runs/NAME for its latest, or a checkpoint file"
+"""What verbs take that read a checkpoint."""
+
 
 class UserError(Exception):
     """Something wrong was asked for: exit code 2."""

@@ -23,7 +23,7 @@ DESCRIPTION = """\
 Score images as samples of what real images show. REAL and FAKE are each one of:
   a folder of images, whose class subfolders are labels
   a .npz or .npy file of uint8 images (N, H, W, C) or (N, C, H, W), with `labels` in a .npz
-  a run's folder, its .ckpt file, or what condgen export wrote: samples are drawn
+  a run's folder, runs/NAME for its latest, a .ckpt file, or what condgen export wrote: samples are drawn
   a data config, such as data/mnist.yaml, whose --split is taken
 
 A run is asked for its classes in turn; if it takes text, masks or other conditions, for those of REAL where REAL is a
@@ -179,7 +179,9 @@ def is_config(name: str) -> bool:
 
 def is_run(name: str) -> bool:
     """Tell whether a path is a run's folder, a checkpoint file, or an exported model."""
-    path = Path(name)
+    from condgen.checkpoints import newest_run
+
+    path = newest_run(name)
     return path.suffix in (".ckpt", ".safetensors") or any((path / part).exists() for part in RUN_PARTS)
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from condgen.cli.errors import UserError
+from condgen.cli.errors import RUN_OR_FILE, UserError
 from condgen.cli.parser import OneLineParser
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
         description="Write the weights that sample, with all that is needed to load them, as safetensors.",
         allow_abbrev=False,
     )
-    parser.add_argument("ckpt", metavar="RUN_OR_FILE", help="a run's folder, or a checkpoint file")
+    parser.add_argument("ckpt", metavar="RUN_OR_FILE", help=RUN_OR_FILE)
     parser.add_argument(
         "out",
         metavar="FOLDER_OR_FILE",

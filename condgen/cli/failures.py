@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from condgen.cli.errors import RunError, UserError
+from condgen.cli.files import is_first_process
 from condgen.cli.summary import trust_flags
 from condgen.interrupts import Interrupted
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 def failures(cli: CLI) -> Iterator[None]:
     """Turn failures of the work that a user can mend into one line."""
     try:
-        yield
+        with unless_unused(cli):
+            yield
     except (ValueError, OSError, FloatingPointError, MisconfigurationException) as error:
         raise RunError(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
     except Interrupted:
@@ -35,6 +37,21 @@ def failures(cli: CLI) -> Iterator[None]:
             raise
         reason = str(error).partition("\n")[0]
         raise RunError(f"wandb: {reason} (logger/wandb.yaml goes on offline where W&B is not reached)") from error
+
+
+@contextmanager
+def unless_unused(cli: CLI) -> Iterator[None]:
+    """Remove the folder of a new run that fails before it has written anything but its config."""
+    try:
+        yield
+    except Exception:
+        folder = cli.run_folder
+        if is_first_process() and cli.resumed is None and {file.name for file in folder.iterdir()} <= {"config.yaml"}:
+            (folder / "config.yaml").unlink(missing_ok=True)
+            with suppress(OSError):  # others of that name stay
+                folder.rmdir()
+                folder.parent.rmdir()
+        raise
 
 
 def tell_how_to_go_on(cli: CLI) -> None:

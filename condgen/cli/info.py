@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from condgen.cli.errors import UserError
+from condgen.cli.errors import RUN_OR_FILE, UserError
 from condgen.cli.parser import OneLineParser
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     parser = OneLineParser(
         prog="condgen info", description="Say what a checkpoint is, and which conditions it takes.", allow_abbrev=False
     )
-    parser.add_argument("ckpt", metavar="RUN_OR_FILE", help="a run's folder, or a checkpoint file")
+    parser.add_argument("ckpt", metavar="RUN_OR_FILE", help=RUN_OR_FILE)
     options = parser.parse_args(args)
 
     from condgen.checkpoints import CheckpointError, find_checkpoint, load_model

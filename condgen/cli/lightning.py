@@ -116,7 +116,7 @@ class CLI(LightningCLI):
             content = read_checkpoint(config.ckpt_path)
             self.exported = content if is_export(content) else None
         else:
-            raise UserError(f"{verb} needs a checkpoint: give --ckpt_path RUN_OR_FILE")
+            raise UserError(f"{verb} needs a checkpoint: condgen {verb} RUN, or give --ckpt_path RUN_OR_FILE")
 
     def _choose_start(self, config: Namespace) -> None:
         """Let a run go on in its folder, or begin in a new one, from a checkpoint or from nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from condgen.cli.errors import UserError
+from condgen.cli.errors import RUN_OR_FILE, UserError
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -19,7 +19,7 @@ Module = TypeVar("Module", bound="nn.Module")
 
 def add_model(parser: ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--ckpt", required=True, metavar="RUN_OR_FILE", help="a run's folder, or a checkpoint file")
+    parser.add_argument("--ckpt", required=True, metavar="RUN_OR_FILE", help=RUN_OR_FILE)
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 or mps; images differ by rounding")
     parser.add_argument("--raw", action="store_true", help="use the raw weights, not the averaged ones")
     parser.add_argument("--sampler", metavar="CLASS", help="sampler in place of the checkpoint's, such as DPMSolver")

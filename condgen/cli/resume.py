@@ -11,6 +11,7 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
+from condgen.checkpoints import newest_run
 from condgen.cli.elastic import restarted_folder
 from condgen.cli.errors import UserError
 from condgen.cli.files import job
@@ -42,7 +43,7 @@ def resumed_folder(args: list[str]) -> Path | None:
     if not given:
         return None
     word, following = given[-1]
-    folder = Path(word.partition("=")[2] or following)
+    folder = newest_run(word.partition("=")[2] or following)
     if not (folder / "config.yaml").is_file():
         raise UserError(f"--resume {folder}: that is no run's folder, for it has no config.yaml")
     return folder

@@ -90,9 +90,9 @@ def following(cli: CLI, verb: str) -> Iterator[str]:
     """Name the command that is likely to come next."""
     run, trust = cli.run_folder, trust_flags(cli)
     if verb == "fit" and any(run.glob("checkpoints/*.ckpt")):
-        yield f"next: condgen test -c {run} --ckpt_path {run}{trust}"
+        yield f"next: condgen test {run}{trust}"
     elif verb == "validate":
-        yield f"next: condgen test -c {run} --ckpt_path {checkpoint_of(cli)}{trust}"
+        yield f"next: condgen test {checkpoint_of(cli)}{trust}"
     elif verb == "test" and (run / "metrics.json").is_file():
         yield f"next: condgen compare {run} OTHER_TEST_RUN --out compare.html{trust}"
 

@@ -11,7 +11,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningCLI
 
 from condgen.allocation import memory_kept
-from condgen.checkpoints import CheckpointError, restore
+from condgen.checkpoints import CheckpointError, find_checkpoint, restore
 from condgen.cli.errors import UserError
 from condgen.cli.explain import explain
 from condgen.cli.failures import failures
@@ -27,6 +27,7 @@ from condgen.cli.summary import beginning, ending
 from condgen.cli.tracking import tracked
 from condgen.cli.watch import watched
 from condgen.data import ImageDataModule
+from condgen.report.model_card import training_run
 
 
 def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
@@ -62,6 +63,8 @@ def build(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
     if verb == "fit" and (folder := resumed_folder(args)) is not None:
         Verb.resumed, Verb.more_given = folder, len(args) > 2
         args = ["--config", str(folder / "config.yaml"), *args]
+    if args and not args[0].startswith("-"):
+        args = of_run(verb, *args)
     try:
         return Verb(
             L.LightningModule,
@@ -78,6 +81,24 @@ def build(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
         raise UserError(str(error)) from error
     except (ArgumentError, ValueError, TypeError, OSError, MisconfigurationException) as error:
         raise UserError(explain(error, ())) from error
+
+
+def of_run(verb: str, run: str, *options: str) -> list[str]:
+    """Return the options of a verb that is given a run: its config, its checkpoint, and what else was given.
+
+    Raises:
+        UserError: If there is no such run, or the verb is to train.
+    """
+    if verb == "fit":
+        raise UserError(f"fit takes options alone, got {run}; --resume {run} goes on with a run, -c FILE is a config")
+    try:
+        folder = training_run(find_checkpoint(run))
+    except CheckpointError as error:
+        raise UserError(str(error)) from error
+    config = None if folder is None else folder / "config.yaml"
+    if config is None or not config.is_file():
+        raise UserError(f"{run} has no config.yaml beside it: give one as {verb} -c CONFIG --ckpt_path {run}")
+    return ["--config", str(config), "--ckpt_path", run, *options]
 
 
 def execute(cli: CLI, verb: str) -> None:

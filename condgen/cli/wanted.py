@@ -35,9 +35,14 @@ class Wanted:
     processes: int = 1
 
     @property
+    def total(self) -> int:
+        """How many all processes make."""
+        return len(self.titles) * len(self.seeds)
+
+    @property
     def mine(self) -> Tensor:
         """Numbers (N,) of this process's images."""
-        return share(len(self.titles) * len(self.seeds), self.rank, self.processes)
+        return share(self.total, self.rank, self.processes)
 
     def blocks(self, chunk: int) -> Iterator[Tensor]:
         """Yield the numbers of this process's images, whole chunks at a time."""

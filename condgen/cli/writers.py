@@ -25,7 +25,15 @@ Writer = Callable[[Path, Wanted, Shape], AbstractContextManager[Write]]
 
 @contextmanager
 def pngs(folder: Path, wanted: Wanted, shape: Shape) -> Iterator[Write]:
-    """Write a PNG for each image into a folder."""
+    """Write a PNG for each image into a folder, in which there may be no others.
+
+    Raises:
+        FileExistsError: If there are.
+    """
+    names = {f"{name}.png" for name in wanted.names(torch.arange(wanted.total))}
+    others = sorted({file.name for file in folder.glob("*.png")} - names)
+    if others:
+        raise FileExistsError(f"{folder} holds other images, such as {others[0]}; give a folder of its own")
 
     def write(images: Tensor, numbers: Tensor) -> None:
         for name, image in zip(wanted.names(numbers), images, strict=True):

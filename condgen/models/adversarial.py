@@ -19,7 +19,7 @@ from condgen.models.pair import make_players
 from condgen.models.players import ConditionedNet, frozen
 from condgen.models.roles import refuse_shifts
 from condgen.models.schedule import Schedule
-from condgen.models.single import OptimizerFactory
+from condgen.models.single import OptimizerFactory, optimizer_of
 from condgen.models.stepping import (
     count_batch,
     refuse_cut_window,
@@ -153,8 +153,8 @@ class AdversarialModel(GenerativeModel):
     def configure_optimizers(self) -> list[Optimizer]:
         """Return the generator's and the discriminator's optimizer."""
         return [
-            self.generator_optimizer(self.generator.parameters()),
-            self.discriminator_optimizer(self.discriminator.parameters()),
+            optimizer_of(self.generator_optimizer, self.generator, "generator_optimizer"),
+            optimizer_of(self.discriminator_optimizer, self.discriminator, "discriminator_optimizer"),
         ]
 
     def on_train_start(self) -> None:

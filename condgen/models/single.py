@@ -18,6 +18,23 @@ from condgen.types import CondSpec, Shape
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
+def optimizer_of(factory: OptimizerFactory, net: nn.Module, option: str) -> Optimizer:
+    """Return the optimizer of a net.
+
+    Args:
+        factory: Makes it.
+        net: What it trains.
+        option: The model's argument that the factory was given by.
+
+    Raises:
+        ValueError: Naming the option, if one of the factory's settings is out of range.
+    """
+    try:
+        return factory(net.parameters())
+    except ValueError as error:
+        raise ValueError(f"model.{option}: {error}") from error
+
+
 class SingleLossModel(GenerativeModel):
     """A family whose `train_on` returns the loss of `trained_net`; clipping and accumulation are the Trainer's.
 
@@ -44,7 +61,7 @@ class SingleLossModel(GenerativeModel):
 
     def configure_optimizers(self) -> Optimizer:
         """Return the optimizer of the trained net."""
-        return self.make_optimizer(self.trained_net.parameters())
+        return optimizer_of(self.make_optimizer, self.trained_net, "optimizer")
 
     def on_fit_start(self) -> None:
         """Refuse to clip gradients that a fused optimizer has yet to unscale."""

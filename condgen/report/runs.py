@@ -108,7 +108,7 @@ def find_metrics(given: str) -> Path:
         scored = evaluations(path)
         if scored:
             return scored[-1]
-        raise ValueError(f"{given} has no metrics.json; score it first: condgen test -c {path} --ckpt_path {path}")
+        raise ValueError(f"{given} has no metrics.json; score it first: condgen test {path}")
     folders = sorted(path.iterdir()) if path.is_dir() else []
     for wanted in ("checkpoints", "metrics.json"):
         found = [folder for folder in folders if (folder / wanted).exists()]
