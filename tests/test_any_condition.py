@@ -10,6 +10,7 @@ import lightning as L
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from condgen.checkpoints import load_model
 from condgen.conditions import (
@@ -29,6 +30,7 @@ from condgen.data import ImageSet
 from condgen.data.base import ImageDataModule
 from condgen.data.shapes import ShapesImages
 from condgen.models import CGAN, DCGAN, DDPM, VAE, GenerativeModel
+from condgen.models.auxiliary import MaskAuxiliary
 from condgen.nets import (
     ConvDecoder,
     ConvEncoder,
@@ -43,7 +45,7 @@ from condgen.nets import (
     UNet,
 )
 from condgen.objectives import DiffAugment
-from condgen.pixels import conditions_to_model, to_uint8
+from condgen.pixels import conditions_to_model, to_model_range, to_uint8
 from condgen.processes import DPMSolver
 from condgen.types import Condition
 
@@ -237,13 +239,51 @@ def test_what_makes_no_sense_is_refused_with_the_reason(data: Everything) -> Non
     assert DCGAN(*arguments, encoder=MaskEncoder, augment=DiffAugment(translation=False))
 
 
-@pytest.mark.parametrize("encoder", [MaskEncoder, NoCondition])
+@pytest.mark.parametrize("encoder", [SourceEncoder, NoCondition])
 def test_no_label_is_classified_that_the_generator_is_not_asked_for(
-    encoder: EncoderFactory, data: Everything, caplog: pytest.LogCaptureFixture
+    encoder: EncoderFactory,
+    data: Everything,
+    make_trainer: Callable[..., L.Trainer],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     model = DCGAN(data.image_shape, data.cond_spec, encoder=encoder, classifier_weight=1.5)
     assert model.classifier_weight == 0
-    assert "classifier_weight 1.5 has no effect: the generator is asked for no label" in caplog.text
+    assert not caplog.text  # it may be loaded to sample from
+    make_trainer(max_steps=1).fit(model, data)
+    assert "classifier_weight 1.5 has no effect: no label, attributes or mask are asked for" in caplog.text
+
+
+def test_attributes_are_told_by_a_net_that_learns_from_real_images_alone(data: Everything) -> None:
+    model = DCGAN(data.image_shape, data.cond_spec, encoder=AttributesEncoder, classifier_weight=1.0).eval()
+    raw = next(iter(data.train_dataloader()))
+    image, cond = to_model_range(raw["pixels"]), {"attributes": raw["cond"]["attributes"]}
+    model.discriminator_loss({"image": image, "cond": cond}, torch.zeros_like(image))
+    told = model.discriminator.classifier
+    found, asked = told.net(image), cond["attributes"]
+    expected = F.cross_entropy(found[:, :4], asked[:, :4].argmax(dim=1))  # the shape
+    expected = expected + F.cross_entropy(found[:, 4:10], asked[:, 4:10].argmax(dim=1))  # the colour
+    low, high = (torch.tensor(data.cond_spec["attributes"][end])[10:] for end in ("low", "high"))
+    scaled = 2 * (asked[:, 10:] - low) / (high - low) - 1  # size and place
+    expected = expected + 0.5 * (found[:, 10:] - scaled).square().sum() / len(image)
+    torch.testing.assert_close(model.losses["train/classifier_loss_real"], expected)
+    assert "train/classifier_loss_fake" not in model.losses
+
+
+def test_masks_are_told_by_a_net_that_learns_from_real_images_alone(data: Everything) -> None:
+    model = DCGAN(data.image_shape, data.cond_spec, encoder=MaskEncoder, classifier_weight=2.0)
+    told = model.discriminator.classifier
+    assert isinstance(told, MaskAuxiliary)
+    assert not model.discriminator.compares
+    batch = next(iter(data.train_dataloader()))
+    image, cond = to_model_range(batch["pixels"]), conditions_to_model(batch["cond"])
+    expected = F.cross_entropy(told.net(image), cond["mask"])
+    model.discriminator_loss({"image": image, "cond": cond}, torch.zeros_like(image))
+    torch.testing.assert_close(model.losses["train/classifier_loss_real"], expected)
+    assert "train/classifier_loss_fake" not in model.losses
+    shared = model.generator(torch.randn(len(image), *model.prior_shape), cond)
+    with_told = model.generator_loss({"image": image, "cond": cond}, shared)
+    told_alone = F.cross_entropy(told.net(shared), cond["mask"])
+    torch.testing.assert_close(with_told, model.losses["train/generator_loss"] + 2.0 * told_alone)
 
 
 def test_pictures_of_another_size_are_named(data: Everything, conds: tuple[Condition, Condition]) -> None:

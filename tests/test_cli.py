@@ -250,6 +250,14 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
         (["fit", "-c", QUICK, "--checkpoint.monitor", "val/fd_digit"], "did you mean 'val/fd_digits'?"),
         (["fit", "-c", QUICK, "--weights_only", "false"], "weights_only cannot be false"),
         (["fit", "--model", "condgen.modelz.CGAN", "--data", "Digits"], "did you mean 'condgen.models'?"),
+        (
+            ["fit", "-c", QUICK, "--model.generater.hidden", "[3]"],
+            "CGAN takes no 'generater', did you mean",
+        ),
+        (
+            ["fit", "-c", QUICK, "--model.penalty", "R1", "--model.penalty.weight", "-1"],
+            "condgen: a penalty needs",
+        ),
         (["fit", "-c", QUICK, "--model.penalty", "r1"], "model.penalty: no class 'r1', did you mean 'R1'?"),
         (
             ["fit", "-c", QUICK, "--model.schedule", "CosineDecay"],

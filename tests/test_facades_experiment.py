@@ -40,9 +40,11 @@ def test_every_manifest_is_run() -> None:
     assert {path.stem for path in FOLDER.glob("*.yaml")} == {"segmenter", *facades.MODELS}
 
 
-def test_l1_alone_is_pix2pix_but_for_one_weight() -> None:
+def test_l1_alone_is_pix2pix_but_for_the_weights_of_its_other_terms() -> None:
     one, other = (yaml.safe_load((FOLDER / f"{name}.yaml").read_text()) for name in ("l1", "pix2pix"))
-    assert one["model"]["init_args"].pop("adversarial_weight") == 0.0
+    arguments = one["model"]["init_args"]
+    assert arguments.pop("adversarial_weight") == arguments["classifier_weight"] == 0.0
+    arguments["classifier_weight"] = other["model"]["init_args"]["classifier_weight"]
     assert one == other
 
 

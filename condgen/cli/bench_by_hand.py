@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -20,6 +20,7 @@ from condgen.bench import Loop
 from condgen.cli.bench_works import device_of
 from condgen.cli.lightning import CLI
 from condgen.models import DDPM, VAE, AdversarialModel
+from condgen.models.auxiliary import LabelAuxiliary
 from condgen.models.ddpm import separate
 from condgen.models.players import frozen
 from condgen.objectives import elbo, kl_standard_normal, reparameterise
@@ -36,7 +37,7 @@ def has_loop(model: L.LightningModule) -> bool:
     if isinstance(model, AdversarialModel):
         more = (model.penalty, model.augment, model.reconstruction_weight, model.schedule, model.gradient_clip_val)
         plain = model.discriminator_steps == model.accumulate_grad_batches == model.adversarial_weight == 1
-        return plain and not any(more)
+        return plain and not any(more) and isinstance(model.discriminator.classifier, LabelAuxiliary | None)
     if isinstance(model, VAE):
         return not (model.schedule or model.objective.kl_warmup or model.objective.free_bits)
     return isinstance(model, DDPM) and model.schedule is None and len(separate(model.denoiser.encoder)) < 2
@@ -90,7 +91,7 @@ def adversarial(model: AdversarialModel, clip: float | None, autocast: Autocast)
     judging = list(net_d.parameters())
 
     def classified(features: Tensor, label: Tensor) -> Tensor:
-        return weight * F.cross_entropy(net_d.classifier(features), label)
+        return weight * F.cross_entropy(cast(nn.Module, net_d.classifier)(features), label)
 
     def train(batch: Batch, seen: int) -> None:
         real, cond = batch["image"], batch["cond"]

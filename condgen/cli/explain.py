@@ -25,6 +25,7 @@ def explain(error: BaseException, options: Iterable[str]) -> str:
     key = ".".join(re.findall(r'Parser key "([^"]+)"', text))
     for pattern, describe in (
         (r"Importing '([^']+)' is not allowed", refused),
+        (r"given class_path '[^']+':\s+unrecognized arguments: --([^\s=.]+)", lambda n: unknown_argument(n, text, key)),
         (r"unrecognized arguments: --([^\s=]+)", lambda name: unknown_option(name, options)),
         (r"does not accept option '([^']+)'", lambda name: unknown_option(name, options)),
         (r"arguments? (?:are )?required: (.+)", lambda names: missing_option(names, key)),
@@ -140,7 +141,8 @@ def shortened(text: str, most: int = 120) -> str:
 
 def first_reason(text: str) -> str:
     """Return a constructor's own message, without the parser's frame around it."""
-    reasons = re.search(r"Errors:\s+- (.*?)(?:\n\s+- Expected a <class 'NoneType'>|\Z)", text, re.DOTALL)
-    reason = reasons[1] if reasons else text
+    reason = text
+    while found := re.search(r"Errors:\s+- (.*?)(?:\n\s+- Expected a <class 'NoneType'>|\Z)", reason, re.DOTALL):
+        reason = found[1]
     reason = re.sub(r"^Type .*? expects a function or a callable class: ", "", reason, flags=re.DOTALL)
     return shortened(re.sub(r"\. Got value: Namespace.*", "", reason, flags=re.DOTALL), 600)

@@ -143,6 +143,8 @@ class CLI(LightningCLI):
         for name in LINKED:
             if init_args.get(name) is not None:
                 raise UserError(f"model.{name} comes from the data and cannot be given")
+        if self.subcommand == "validate" and config.trainer.limit_val_batches == 0:
+            config.trainer.limit_val_batches = None  # that was about validation within `fit`
         if self.subcommand == "fit":
             self.precision_reason = choose_precision(config.trainer, self.resumed)
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from condgen.conditions import EncoderFactory, LabelEncoder
+from condgen.models.auxiliary import Auxiliary
 from condgen.models.base import GenerativeModel
 from condgen.models.numbers import check_numbers
 from condgen.models.pair import make_players
@@ -53,8 +54,9 @@ class AdversarialModel(GenerativeModel):
         loss: The pair of losses.
         penalty: Penalty on the discriminator's gradient, always in float32.
         augment: Changes what the discriminator sees, real or generated; the penalty is taken at what it sees.
-        classifier_weight: Weight of an auxiliary classifier on the discriminator's features, in both players' losses
-            (Odena et al. 2017, Eq. 3), where the generator is asked for a label; 0 for none.
+        classifier_weight: Weight of an auxiliary classifier in both players' losses, where the generator is asked for
+            what it tells: labels, by the discriminator's features (Odena et al. 2017, Eq. 3); attributes or masks, by a
+            small net of its own that learns from real images alone. 0 for none.
         reconstruction_weight: Weight of the mean absolute difference between generated images and the real ones of the
             same conditions, in the generator's loss (Isola et al. 2017, Eq. 4); 0 for none.
         adversarial_weight: Weight of the discriminator's judgement in that loss; at 0 it learns, but teaches nothing.
@@ -124,12 +126,9 @@ class AdversarialModel(GenerativeModel):
         encoders = encoder(cond_spec), (discriminator_encoder or encoder)(cond_spec)
         refuse_shifts(augment, encoders[1].dims)
         nets = generator or type(self).default_generator, discriminator or type(self).default_discriminator
-        if classifier_weight and "label" not in encoders[0].keys:
-            log.warning(f"classifier_weight {classifier_weight:g} has no effect: the generator is asked for no label")
-            classifier_weight = 0.0
-        self.classifier_weight = classifier_weight
-        num_classes = len(cond_spec["label"]["names"]) if classifier_weight else 0
-        self.generator, self.discriminator = make_players(nets, encoders, self.image_shape, num_classes)
+        players = make_players(nets, encoders, self.image_shape, cond_spec if classifier_weight else {})
+        self.generator, self.discriminator = players
+        self.classifier_weight = classifier_weight if self.discriminator.classifier is not None else 0.0
         self.complete(ema_half_life)
 
     # ------------------------------------------------------------------ sampling
@@ -158,10 +157,12 @@ class AdversarialModel(GenerativeModel):
         ]
 
     def on_train_start(self) -> None:
-        """Refuse to clip what a fused optimizer has yet to unscale, and to end within a window; note what to freeze."""
+        """Refuse what cannot be trained, such as an end within a window; note what to freeze, say what is idle."""
         refuse_fused_clipping(self.trainer, self.gradient_clip_val, "gradient_clip_val")
         refuse_scaled_windows(self.trainer, self.accumulate_grad_batches)
         refuse_cut_window(self.trainer, self.accumulate_grad_batches)
+        if (given := self.init_args.get("classifier_weight")) and not self.classifier_weight:
+            log.warning(f"classifier_weight {given:g} has no effect: no label, attributes or mask are asked for")
         self._judging = tuple(p for p in self.discriminator.parameters() if p.requires_grad)
 
     def train_on(self, batch: Batch) -> None:
@@ -195,7 +196,9 @@ class AdversarialModel(GenerativeModel):
         if self.penalty is not None and self.discriminator_updates % self.penalty.every == 0:
             loss = loss + self._penalty(self.penalty, real, fake, cond)
         if self.classifier_weight:
-            loss = loss + self._classify(on_real, cond, "real") + self._classify(on_fake, cond, "fake")
+            loss = loss + self._classify(batch["image"], on_real, cond, "real")
+            if self._auxiliary.learns_from_samples:
+                loss = loss + self._classify(fake, on_fake, cond, "fake")
         return loss
 
     def generator_loss(self, batch: Batch, shared: Tensor | None = None) -> Tensor:
@@ -207,7 +210,7 @@ class AdversarialModel(GenerativeModel):
         loss = self.adversarial_weight * loss
         if self.reconstruction_weight:
             loss = loss + self._reconstruct(fake, batch["image"])
-        return loss + self._classify(judgement, cond, "generator") if self.classifier_weight else loss
+        return loss + self._classify(fake, judgement, cond, "generator") if self.classifier_weight else loss
 
     def _fakes(self, batch: Batch, purpose: str) -> Tensor:
         return cast(Tensor, self.generator(self.draw_prior(len(batch["image"]), purpose), batch["cond"]))
@@ -231,8 +234,12 @@ class AdversarialModel(GenerativeModel):
         self.losses["train/penalty"] = value.detach()
         return value
 
-    def _classify(self, judgement: Judgement, cond: Condition, what: str) -> Tensor:
-        loss = F.cross_entropy(self.discriminator.classifier(judgement.features), cond["label"])
+    @property
+    def _auxiliary(self) -> Auxiliary:
+        return cast(Auxiliary, self.discriminator.classifier)
+
+    def _classify(self, image: Tensor, judgement: Judgement, cond: Condition, what: str) -> Tensor:
+        loss = self._auxiliary.loss(image, judgement, cond)
         self.losses[f"train/classifier_loss_{what}"] = loss.detach()
         return self.classifier_weight * loss
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from condgen.conditions import ConditionEncoder
+from condgen.models.auxiliary import auxiliary
 from condgen.models.players import ConditionedNet, Discriminator
 from condgen.models.roles import require_judgement, require_output, require_width
 from condgen.nets import NetFactory
-from condgen.types import Shape
+from condgen.types import CondSpec, Shape
 
 
 def make_players(
     nets: tuple[NetFactory, NetFactory],
     encoders: tuple[ConditionEncoder, ConditionEncoder],
     shape: Shape,
-    num_classes: int,
+    classified: CondSpec,
 ) -> tuple[ConditionedNet, Discriminator]:
     """Make the generator and the discriminator, in this order, each with its encoder.
 
@@ -21,7 +24,7 @@ def make_players(
         nets: Factories of their nets.
         encoders: Their encoders.
         shape: Of the images.
-        num_classes: Classes that the discriminator tells apart besides; 0 for none.
+        classified: Conditions that an auxiliary classifier may tell; it tells one that the generator is asked for.
 
     Raises:
         ValueError: If a net is not what its role needs.
@@ -30,4 +33,6 @@ def make_players(
     latent_dim = require_width("generator", net_g, "latent_dim")
     require_output("generator", net_g, {"z": (latent_dim,)}, encoders[0].dims, shape, shape)
     require_judgement(net_d, encoders[1].dims, shape)
-    return ConditionedNet(net_g, encoders[0]), Discriminator(net_d, encoders[1], num_classes)
+    keys = [key for key in encoders[0].keys if key in classified]
+    classifier = auxiliary(keys, classified, shape, cast(int, net_d.feature_dim))
+    return ConditionedNet(net_g, encoders[0]), Discriminator(net_d, encoders[1], classifier)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,19 +31,16 @@ class ConditionedNet(nn.Module):
 
 
 class Discriminator(ConditionedNet):
-    """A discriminator net with its encoder and, if `num_classes`, an auxiliary classifier on its features.
+    """A discriminator net with its encoder and, beside it, an auxiliary classifier.
 
     Attributes:
         compares: Whether what it says of an image depends on the others of the batch.
     """
 
-    classifier: nn.Module
-
-    def __init__(self, net: nn.Module, encoder: ConditionEncoder, num_classes: int = 0) -> None:
+    def __init__(self, net: nn.Module, encoder: ConditionEncoder, classifier: nn.Module | None = None) -> None:
         super().__init__(net, encoder)
-        if num_classes:
-            self.classifier = nn.Linear(cast(int, net.feature_dim), num_classes)
         self.compares = any(isinstance(module, _BatchNorm | MinibatchStd) for module in self.modules())
+        self.classifier = classifier
 
     def judge_both(self, real: Tensor, fake: Tensor, cond: Condition) -> tuple[Judgement, Judgement]:
         """Judge real and generated images of the same conditions, in one pass unless that would mix the two."""

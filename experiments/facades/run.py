@@ -174,9 +174,10 @@ def main() -> None:
         results = {"segmenter": judge, "by_map": {}, "rows": []}
         shutil.rmtree(args.out / "per_image", ignore_errors=True)
     for model in filter(None, args.models.split(",")):
-        if model not in {row["model"] for row in results["rows"]}:
+        others = [row for row in results["rows"] if row["model"] != model]
+        if args.trained or len(others) == len(results["rows"]):
             run = args.trained or experiment.train(model)
-            results["rows"].append(experiment.make_row(model, run.resolve()))
+            results["rows"] = [*others, experiment.make_row(model, run.resolve())]
             results["by_map"] = by_map(experiment.out / "per_image")
             write_json(path, results)
     (args.out / "results.md").write_text(report(results))
