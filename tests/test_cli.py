@@ -258,6 +258,14 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
             ["fit", "-c", QUICK, "--model.penalty", "R1", "--model.penalty.weight", "-1"],
             "condgen: a penalty needs",
         ),
+        (
+            ["fit", "-c", QUICK, "--model", "condgen.models.GenerativeModel"],
+            "must define generate, prior_shape, train_on",
+        ),
+        (
+            ["fit", "--data", "Digits", "--model", "AdversarialModel"],
+            "AdversarialModel has no generator of its own",
+        ),
         (["fit", "-c", QUICK, "--model.penalty", "r1"], "model.penalty: no class 'r1', did you mean 'R1'?"),
         (
             ["fit", "-c", QUICK, "--model.schedule", "CosineDecay"],

@@ -32,6 +32,10 @@ def explain(error: BaseException, options: Iterable[str]) -> str:
         (r"Option '([^']+)' is not accepted", lambda name: unknown_argument(name, text, key)),
         (r"module '([^']+' has no attribute '[^']+)'", unknown_attribute),
         (r"No module named '([^']+)'", unknown_module),
+        (
+            r"Expected an instantiatable class, but (?:.|\n)*Given value: (?:Namespace\(class_path=')?([\w.]+)",
+            unfinished,
+        ),
         (r"Expected a dot import path string: (\S+)", lambda name: wrong_number(text, key) or unknown_class(name, key)),
     ):
         found = re.search(pattern, text)
@@ -107,6 +111,16 @@ def unknown_class(name: str, key: str) -> str:
     """Explain a class name without a module that matches no class."""
     names = [item for part in PUBLIC for item in public_names(f"condgen.{part}")]
     return f"{key}: no class {name!r}{nearest(name, names)}"
+
+
+def unfinished(path: str) -> str:
+    """Explain a class of which no object can be made, for it leaves methods to its subclasses."""
+    module, _, name = path.rpartition(".")
+    try:
+        missing = sorted(getattr(import_module(module), name).__abstractmethods__)
+    except (ImportError, AttributeError, ValueError):
+        return f"{path} is abstract: give a class that extends it"
+    return f"{path} is abstract: a class that extends it must define {', '.join(missing)}"
 
 
 def public_names(module: str) -> list[str]:

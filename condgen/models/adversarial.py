@@ -125,11 +125,18 @@ class AdversarialModel(GenerativeModel):
         self.generator_updates = 0
         encoders = encoder(cond_spec), (discriminator_encoder or encoder)(cond_spec)
         refuse_shifts(augment, encoders[1].dims)
-        nets = generator or type(self).default_generator, discriminator or type(self).default_discriminator
+        nets = self._net("generator", generator), self._net("discriminator", discriminator)
         players = make_players(nets, encoders, self.image_shape, cond_spec if classifier_weight else {})
         self.generator, self.discriminator = players
         self.classifier_weight = classifier_weight if self.discriminator.classifier is not None else 0.0
         self.complete(ema_half_life)
+
+    def _net(self, player: str, given: NetFactory | None) -> NetFactory:
+        """Return what makes a player's net: what was given, or the family's own."""
+        found: NetFactory | None = given or getattr(type(self), f"default_{player}", None)
+        if found is None:
+            raise ValueError(f"{type(self).__name__} has no {player} of its own: give model.{player}")
+        return found
 
     # ------------------------------------------------------------------ sampling
 
