@@ -18,6 +18,8 @@ from condgen.cli.errors import UserError
 from condgen.data import ImageDataModule
 from condgen.models.plain import to_plain
 
+__all__ = ["Recipe", "build"]
+
 
 class Recipe(NamedTuple):
     """What configs describe.

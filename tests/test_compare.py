@@ -163,7 +163,7 @@ def test_mistakes_are_one_line(refused: Callable[..., str], tmp_path: Path) -> N
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.md").write_text("mine")
     run = unscored.relative_to(tmp_path)
-    assert f"{run} has no metrics.json; score it first: condgen test -c {run}" in refused("runs/a", "runs/b")
+    assert f"{run} has no metrics.json; score it first: condgen test {run}" in refused("runs/a", "runs/b")
     assert "at least two runs" in refused("runs/a")
     assert "is compared with itself" in refused("runs/a", "runs/a")
     assert "no run runs/aa, did you mean 'runs/a'?" in refused("runs/a", "runs/aa")

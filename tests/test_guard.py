@@ -151,7 +151,7 @@ def test_logged_gradient_norms_are_those_without_the_loss_scale(fused: bool, dig
     norms = []
     for scaler in (None, torch.amp.GradScaler("cpu", init_scale=1024.0)):
         optimizer = torch.optim.Adam(model.generator.parameters(), fused=fused)
-        trainer: Any = SimpleNamespace(scaler=scaler, optimizers=[optimizer])
+        trainer: Any = SimpleNamespace(scaler=scaler, optimizers=[optimizer], callbacks=[])
         with patch.object(type(model), "trainer", trainer):
             model.on_fit_start()
             optimizer.zero_grad()
