@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import lightning as L
+from jsonargparse import ArgumentParser
 
 import condgen.conditions
 import condgen.metrics
@@ -13,7 +14,7 @@ import condgen.models
 import condgen.nets
 import condgen.objectives
 import condgen.processes  # noqa: F401 - so that classes can be named without their module
-from condgen.cli.data_config import built, parts_of
+from condgen.cli.data_config import built, instantiated, parts_of
 from condgen.cli.errors import UserError
 from condgen.data import ImageDataModule
 from condgen.models.plain import to_plain
@@ -38,6 +39,8 @@ class Recipe(NamedTuple):
 def build(*configs: str, options: Sequence[str] = (), trusted: Sequence[str] = ()) -> Recipe:
     """Build what `condgen fit -c CONFIG -c CONFIG OPTION OPTION` would train.
 
+    What it chooses by the machine, such as the precision, and its callbacks are yours to add.
+
     Args:
         configs: Paths, or names of shipped ones, such as `data/digits.yaml` and `model/cgan.yaml`; later ones win.
         options: Options of data and model, such as `--data.batch_size=64`.
@@ -56,10 +59,15 @@ def build(*configs: str, options: Sequence[str] = (), trusted: Sequence[str] = (
     data = built(ImageDataModule, "data", parts_of(configs, "data"), own["data"], trusted)
     links = {"init_args": {"image_shape": list(data.image_shape), "cond_spec": to_plain(data.cond_spec)}}
     model = built(L.LightningModule, "model", [*parts_of(configs, "model"), links], own["model"], trusted)
-    trainer: dict[str, Any] = {}
-    for part in parts_of(configs, "trainer"):
-        trainer |= part
-    return Recipe(model, data, trainer)
+    return Recipe(model, data, trainer_arguments(parts_of(configs, "trainer"), trusted))
+
+
+def trainer_arguments(parts: Sequence[dict[str, Any]], trusted: Sequence[str]) -> dict[str, Any]:
+    """Return what configs say of the trainer, loggers and callbacks built; later ones win."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)
+    found = instantiated(parser, "trainer", parts, [], trusted)
+    return {name: found[name] for part in parts for name in part}
 
 
 EXAMPLES = {"data": "data/digits.yaml", "model": "model/cgan.yaml"}

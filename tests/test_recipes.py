@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
+import yaml
+from lightning.pytorch.loggers import CSVLogger
 
 from condgen.cli.errors import UserError
 from condgen.cli.verbs import build as build_cli
@@ -16,8 +19,8 @@ from condgen.recipes import build
 CONFIGS = ("data/digits.yaml", "model/ddpm.yaml", "condition/label.yaml")
 
 
-def test_a_recipe_is_what_fit_trains(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    monkeypatch.chdir(str(tmp_path))
+def test_a_recipe_is_what_fit_trains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
     options = ["--model.net.width=16", "--data.batch_size=32"]
     by_cli = build_cli("fit", [*(word for name in CONFIGS for word in ("-c", name)), *options], ())
     L.seed_everything(0)
@@ -28,6 +31,17 @@ def test_a_recipe_is_what_fit_trains(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert (recipe.data.batch_size, recipe.data.image_shape) == (32, (1, 8, 8))
     assert recipe.trainer == {"gradient_clip_val": 1.0}
+
+
+def test_loggers_of_a_recipe_are_built_and_wrong_settings_named(tmp_path: Path) -> None:
+    logger = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": str(tmp_path)}}
+    for name, trainer in (("more", {"logger": logger, "max_steps": 3}), ("wrong", {"max_stps": 3})):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"trainer": trainer}))
+    settings = build("data/digits.yaml", "model/ddpm.yaml", str(tmp_path / "more.yaml")).trainer
+    assert settings.keys() == {"gradient_clip_val", "logger", "max_steps"}
+    assert isinstance(settings["logger"], CSVLogger)
+    with pytest.raises(UserError, match="max_stps"):
+        build("data/digits.yaml", "model/ddpm.yaml", str(tmp_path / "wrong.yaml"))
 
 
 def test_a_recipe_can_be_trained(make_trainer: Callable[..., L.Trainer]) -> None:

@@ -57,13 +57,20 @@ def built(kind: type, key: str, parts: Sequence[Any], overrides: Sequence[str], 
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(kind, key, required=True)
+    module = instantiated(parser, key, parts, overrides, trusted)
+    assert isinstance(module, kind)
+    return module
+
+
+def instantiated(
+    parser: ArgumentParser, key: str, parts: Sequence[Any], overrides: Sequence[str], trusted: Sequence[str]
+) -> Any:
+    """Build what a parser takes under a key; all else is as in `built`."""
     try:
         args = [f"--{key}={json.dumps(part, default=str)}" for part in parts]
         with restricted(trusted):
             config = parser.parse_args([*args, *overrides])
             check_config(config, trusted)
-            module = parser.instantiate(config)[key]
+            return parser.instantiate(config)[key]
     except (ArgumentError, ValueError, TypeError, OSError) as error:
         raise UserError(explain(error, (flag.removeprefix("--") for flag in parser._option_string_actions))) from error
-    assert isinstance(module, kind)
-    return module
