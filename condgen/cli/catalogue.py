@@ -45,8 +45,12 @@ KINDS = {
 }
 
 
+ANY_FILES = ("ImageTable", "PairedFolder", "TarShards", "UnpairedFolders")
+"""Data of anyone's files, though configs name them for some that are known."""
+
+
 def entries(kind: Kind) -> Iterator[Entry]:
-    """Yield the kind's configs, then its public classes that no config names, without the abstract ones."""
+    """Yield the kind's configs, then its public classes that are more than one of these, without the abstract ones."""
     named = ""
     if kind.configs is not None:
         for path in sorted((shipped("configs") / kind.configs).glob("*.yaml")):
@@ -56,7 +60,8 @@ def entries(kind: Kind) -> Iterator[Entry]:
     sources = read_sources(PACKAGE / kind.package)
     for name in public_names(PACKAGE / kind.package / "__init__.py"):
         is_of_kind = ancestors(name, sources) & set(kind.bases) and name not in kind.bases
-        if is_of_kind and "ABC" not in sources[name].bases and f"condgen.{kind.package}.{name}\n" not in named:
+        is_shown = name in ANY_FILES or f"condgen.{kind.package}.{name}\n" not in named
+        if is_of_kind and "ABC" not in sources[name].bases and is_shown:
             yield Entry(name, sources[name].about)
 
 
