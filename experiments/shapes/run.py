@@ -102,12 +102,13 @@ def main() -> None:
     path, runs = HERE / "results.json", args.runs.resolve()
     results = json.loads(path.read_text()) if path.is_file() else {"rows": [], "baselines": {}}
     results["baselines"] = {"bicubic, x4": bicubic(), "masks of other images": other_masks()}
-    done = {(row["model"], row["seed"]) for row in results["rows"]}
     for model in args.models.split(","):
-        if (model, args.seed) not in done:
+        others = [row for row in results["rows"] if (row["model"], row["seed"]) != (model, args.seed)]
+        if args.trained or len(others) == len(results["rows"]):
             run = args.trained or train(model, args.seed, runs)
             row = make_row(model, args.seed, run.resolve(), runs)
-            results["rows"].append(row | {"threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))})
+            row["threads"] = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
+            results["rows"] = [*others, row]
         write_json(path, results)
         (HERE / "results.md").write_text(report(results))
     print(report(results))
