@@ -243,6 +243,8 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
         (["fit", "-c", QUICK, "--trainer.logger", "false"], "trainer.logger cannot be false"),
         (["fit", "-c", QUICK, "--trainer.overfit_batches", "2"], "has no effect"),
         (["fit", "-c", QUICK, "--trainer.devices", "foo"], "trainer.devices must be a number"),
+        (["fit", "-c", QUICK, "--trainer.devices", "a" * 9999], f"or auto, got '{'a' * 119}..."),
+        (["info", "x", ""], "info: no option ''"),
         (["fit", "-c", QUICK, "--trainer.precision", "b16"], "got 'b16', did you mean 'bf16'?"),
         (["fit", "-c", QUICK, "--trainer.precision", "bf16-mxed"], "did you mean 'bf16-mixed'?"),
         (["fit", "-c", QUICK, "--trainer.precision", "bf16-true"], "are lost; use bf16-mixed"),

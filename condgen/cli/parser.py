@@ -41,6 +41,6 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise it."""
         if message.startswith("unrecognized arguments: "):
-            given = message.removeprefix("unrecognized arguments: ").split()[0]
-            message = f"no option {given}{nearest(given.split('=')[0], self._option_string_actions)}"
+            given = message.removeprefix("unrecognized arguments: ").partition(" ")[0]
+            message = f"no option {given or repr(given)}{nearest(given.split('=')[0], self._option_string_actions)}"
         raise UserError(f"{self.prog.removeprefix('condgen ')}: {message}")

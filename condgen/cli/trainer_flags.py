@@ -12,6 +12,7 @@ from lightning.fabric.plugins import CheckpointIO
 
 from condgen.checkpoints import AtomicCheckpointIO
 from condgen.cli.errors import UserError
+from condgen.cli.explain import shortened
 from condgen.cli.files import is_first_process, job
 from condgen.models import AdversarialModel
 
@@ -39,8 +40,9 @@ def num_devices(trainer: Namespace) -> int:
         return max(1, torch.cuda.device_count()) if trainer.accelerator in ("auto", "gpu", "cuda") else 1
     if isinstance(devices, str):
         parts = [part for part in devices.split(",") if part]
-        if not all(part.strip().isdecimal() for part in parts):
-            raise UserError(f"trainer.devices must be a number, a list of numbers, or auto, got {devices!r}")
+        if not all(part.strip().isdecimal() and len(part) < 10 for part in parts):
+            given = shortened(repr(devices))
+            raise UserError(f"trainer.devices must be a number, a list of numbers, or auto, got {given}")
         devices = parts if "," in devices else int(devices)
     return len(devices) if isinstance(devices, list) else int(devices)
 
