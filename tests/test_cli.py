@@ -245,6 +245,13 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
         (["fit", "-c", QUICK, "--trainer.devices", "foo"], "trainer.devices must be a number"),
         (["fit", "-c", QUICK, "--trainer.devices", "a" * 9999], f"or auto, got '{'a' * 119}..."),
         (["info", "x", ""], "info: no option ''"),
+        (["info", "x", "a" * 9999], f"info: no option {'a' * 500}..."),
+        (["fit", "-c", QUICK, "--trainer.devices", "99999999"], "trainer.devices must be at most 1024, got 99999999"),
+        (
+            ["fit", "-c", QUICK, "-c", "model/ddpm.yaml", "--model.net.blocks", "9" * 18],
+            "a number in the config is too",
+        ),
+        (["interpolate", "--ckpt", "x", "--frames", "99999"], "--frames must be at most 10000, got 99999"),
         (["fit", "-c", QUICK, "--trainer.precision", "b16"], "got 'b16', did you mean 'bf16'?"),
         (["fit", "-c", QUICK, "--trainer.precision", "bf16-mxed"], "did you mean 'bf16-mixed'?"),
         (["fit", "-c", QUICK, "--trainer.precision", "bf16-true"], "are lost; use bf16-mixed"),

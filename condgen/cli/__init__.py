@@ -34,6 +34,10 @@ VERBS = {
 }
 
 
+LONGEST = 500
+"""Characters of a word that are told; no path that anyone types is so long."""
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; return 0, 1 if it failed at work, 2 if it was asked for something wrong."""
     args = sys.argv[1:] if argv is None else argv
@@ -107,5 +111,6 @@ def usage() -> str:
 def fail(message: str, code: int) -> int:
     """Say in one line what is wrong, if that is not said already."""
     if message:
-        print(f"condgen: {' '.join(message.split())}", file=sys.stderr, flush=True)
+        words = (word if len(word) <= LONGEST else f"{word[:LONGEST]}..." for word in message.split())
+        print(f"condgen: {' '.join(words)}", file=sys.stderr, flush=True)
     return code

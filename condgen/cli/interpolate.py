@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 FRAME_MS = 120
 
 
+MOST_FRAMES = 10_000
+"""Images of a strip, which is one picture."""
+
+
 def parser() -> OneLineParser:
     """Return the verb's parser."""
     out = OneLineParser(
@@ -41,6 +45,8 @@ def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     seeds, out = parse_seeds(options.seeds, None), Path(options.out)
     if len(seeds) > 2:
         raise UserError(f"--seeds takes one seed or two, got {options.seeds}")
+    if options.frames > MOST_FRAMES:
+        raise UserError(f"--frames must be at most {MOST_FRAMES}, got {options.frames}")
     if out.suffix.lower() != ".png":
         raise UserError(f"--out takes a .png file, got {out}")
 

@@ -33,6 +33,10 @@ def strategy_for(model: L.LightningModule, trainer: Namespace) -> str:
     return chosen
 
 
+MOST_DEVICES = 1024
+"""Of one machine; Lightning makes a list of them."""
+
+
 def num_devices(trainer: Namespace) -> int:
     """Return how many devices of one machine the trainer's flags ask for."""
     devices = trainer.devices
@@ -44,7 +48,10 @@ def num_devices(trainer: Namespace) -> int:
             given = shortened(repr(devices))
             raise UserError(f"trainer.devices must be a number, a list of numbers, or auto, got {given}")
         devices = parts if "," in devices else int(devices)
-    return len(devices) if isinstance(devices, list) else int(devices)
+    count = len(devices) if isinstance(devices, list) else int(devices)
+    if count > MOST_DEVICES:
+        raise UserError(f"trainer.devices must be at most {MOST_DEVICES}, got {count}")
+    return count
 
 
 def check_trainer(model: L.LightningModule, trainer: Namespace) -> None:

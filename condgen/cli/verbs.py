@@ -81,6 +81,8 @@ def build(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
         raise UserError(str(error)) from error
     except (ArgumentError, ValueError, TypeError, OSError, MisconfigurationException) as error:
         raise UserError(explain(error, ())) from error
+    except (IndexError, OverflowError, MemoryError) as error:  # the parser fails at reasons that have no words
+        raise UserError("model or data cannot be built: a number in the config is too large") from error
 
 
 def of_run(verb: str, run: str, *options: str) -> list[str]:
