@@ -55,8 +55,8 @@ class AdversarialModel(GenerativeModel):
         penalty: Penalty on the discriminator's gradient, always in float32.
         augment: Changes what the discriminator sees, real or generated; the penalty is taken at what it sees.
         classifier_weight: Weight of an auxiliary classifier in both players' losses, where the generator is asked for
-            what it tells: labels, by the discriminator's features (Odena et al. 2017, Eq. 3); attributes or masks, by a
-            small net of its own that learns from real images alone. 0 for none.
+            a label, which it tells by the discriminator's features (Odena et al. 2017, Eq. 3), or for a mask, which it
+            tells by a small net of its own that learns from real images alone. 0 for none.
         reconstruction_weight: Weight of the mean absolute difference between generated images and the real ones of the
             same conditions, in the generator's loss (Isola et al. 2017, Eq. 4); 0 for none.
         adversarial_weight: Weight of the discriminator's judgement in that loss; at 0 it learns, but teaches nothing.
@@ -169,7 +169,7 @@ class AdversarialModel(GenerativeModel):
         refuse_scaled_windows(self.trainer, self.accumulate_grad_batches)
         refuse_cut_window(self.trainer, self.accumulate_grad_batches)
         if (given := self.init_args.get("classifier_weight")) and not self.classifier_weight:
-            log.warning(f"classifier_weight {given:g} has no effect: no label, attributes or mask are asked for")
+            log.warning(f"classifier_weight {given:g} has no effect: no label and no mask is asked for")
         self._judging = tuple(p for p in self.discriminator.parameters() if p.requires_grad)
 
     def train_on(self, batch: Batch) -> None:

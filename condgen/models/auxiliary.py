@@ -8,12 +8,11 @@ from typing import ClassVar, Protocol
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from condgen.conditions.attributes import ScaledAttributes
-from condgen.nets import ConvClassifier, Judgement, SegmentationUNet
+from condgen.nets import Judgement, SegmentationUNet
 from condgen.types import Condition, CondSpec, Shape
 
 WIDTHS = (16, 32, 64)
-"""Channels at each resolution of a net that tells what a discriminator's features are not asked for."""
+"""Channels at each resolution of a net that tells masks; fewer resolutions where sides cannot be halved."""
 
 
 class Auxiliary(Protocol):
@@ -37,36 +36,6 @@ class LabelAuxiliary(nn.Linear):
         return F.cross_entropy(self(judgement.features), cond["label"])
 
 
-class AttributesAuxiliary(nn.Module):
-    """Tells attributes by a net of its own, as the codes of InfoGAN (Chen et al. 2016, Sec. 6) are told.
-
-    A group of flags, of which one is 1, by the cross-entropy; any other attribute, scaled to [-1, 1], as the mean of a
-    Gaussian of variance 1. It learns from real images alone, so what it takes for an attribute is what those show.
-    """
-
-    learns_from_samples: ClassVar[bool] = False
-
-    def __init__(self, shape: Shape, cond_spec: CondSpec) -> None:
-        super().__init__()
-        spec = cond_spec["attributes"]
-        widths = widths_for(shape, halvings=len)
-        self.net = ConvClassifier(shape, len(spec["names"]), widths=widths, dropout=0.0)
-        self.scaled = ScaledAttributes(cond_spec)
-        groups = [list(group.values()) for group in spec.get("groups", {}).values()]
-        self.groups = [[spec["names"].index(name) for name in group] for group in groups]
-        grouped = {place for group in self.groups for place in group}
-        self.numbers = [place for place in range(len(spec["names"])) if place not in grouped]
-
-    def loss(self, image: Tensor, judgement: Judgement, cond: Condition) -> Tensor:
-        """Return the mean negative log-likelihood (), but for a constant, summed over the attributes."""
-        found, attributes = self.net(image).float(), cond["attributes"]
-        error = found[:, self.numbers] - self.scaled(attributes)[:, self.numbers]
-        loss: Tensor = 0.5 * error.square().sum(dim=1).mean()
-        for group in self.groups:
-            loss = loss + F.cross_entropy(found[:, group], attributes[:, group].argmax(dim=1))
-        return loss
-
-
 class MaskAuxiliary(nn.Module):
     """Tells the class of each pixel by a net of its own, which learns from real images alone.
 
@@ -77,26 +46,14 @@ class MaskAuxiliary(nn.Module):
 
     def __init__(self, shape: Shape, num_classes: int) -> None:
         super().__init__()
-        widths = widths_for(shape, halvings=lambda widths: len(widths) - 1)
+        widths = list(WIDTHS)
+        while any(side % 2 ** (len(widths) - 1) for side in shape[1:]):
+            widths.pop()
         self.net = SegmentationUNet(shape, num_classes, widths=widths, dropout=0.0)
 
     def loss(self, image: Tensor, judgement: Judgement, cond: Condition) -> Tensor:
         """Return the mean cross-entropy () of the pixels."""
         return F.cross_entropy(self.net(image).float(), cond["mask"])
-
-
-def widths_for(shape: Shape, halvings: Callable[[Sequence[int]], int]) -> list[int]:
-    """Return channels at each resolution, as many resolutions as the sides of images can be halved for.
-
-    Raises:
-        ValueError: If they cannot be halved at all.
-    """
-    widths = list(WIDTHS)
-    while any(side % 2 ** halvings(widths) for side in shape[1:]):
-        widths.pop()
-    if not widths:
-        raise ValueError(f"an auxiliary classifier needs images of even sides, got {shape[1]}x{shape[2]}")
-    return widths
 
 
 def auxiliary(keys: Sequence[str], cond_spec: CondSpec, shape: Shape, feature_dim: int) -> nn.Module | None:
@@ -110,7 +67,6 @@ def auxiliary(keys: Sequence[str], cond_spec: CondSpec, shape: Shape, feature_di
     """
     makers: dict[str, Callable[[], nn.Module]] = {
         "label": lambda: LabelAuxiliary(feature_dim, len(cond_spec["label"]["names"])),
-        "attributes": lambda: AttributesAuxiliary(shape, cond_spec),
         "mask": lambda: MaskAuxiliary(shape, int(cond_spec["mask"]["num_classes"])),
     }
     return next((make() for key, make in makers.items() if key in keys), None)
