@@ -21,6 +21,9 @@ from condgen.models.plain import to_plain
 
 __all__ = ["Recipe", "build"]
 
+EXAMPLES = {"data": "data/digits.yaml", "model": "model/cgan.yaml"}
+"""A config for each part that there must be."""
+
 
 class Recipe(NamedTuple):
     """What configs describe.
@@ -52,14 +55,15 @@ def build(*configs: str, options: Sequence[str] = (), trusted: Sequence[str] = (
     for option in options:
         if not option.startswith(("--data", "--model")):
             raise UserError(f"an option is of data or model, as --data.batch_size=64, got {option}")
-    for key in ("data", "model"):
-        if not parts_of(configs, key):
-            raise UserError(f"{', '.join(configs) or 'no config'} has no {key}; give one such as {EXAMPLES[key]}")
-    own = {key: [option for option in options if option.startswith(f"--{key}")] for key in ("data", "model")}
-    data = built(ImageDataModule, "data", parts_of(configs, "data"), own["data"], trusted)
+    parts = {key: parts_of(configs, key) for key in ("data", "model", "trainer")}
+    for key, example in EXAMPLES.items():
+        if not parts[key]:
+            raise UserError(f"{', '.join(configs) or 'no config'} has no {key}; give one such as {example}")
+    own = {key: [option for option in options if option.startswith(f"--{key}")] for key in EXAMPLES}
+    data = built(ImageDataModule, "data", parts["data"], own["data"], trusted)
     links = {"init_args": {"image_shape": list(data.image_shape), "cond_spec": to_plain(data.cond_spec)}}
-    model = built(L.LightningModule, "model", [*parts_of(configs, "model"), links], own["model"], trusted)
-    return Recipe(model, data, trainer_arguments(parts_of(configs, "trainer"), trusted))
+    model = built(L.LightningModule, "model", [*parts["model"], links], own["model"], trusted)
+    return Recipe(model, data, trainer_arguments(parts["trainer"], trusted))
 
 
 def trainer_arguments(parts: Sequence[dict[str, Any]], trusted: Sequence[str]) -> dict[str, Any]:
@@ -68,6 +72,3 @@ def trainer_arguments(parts: Sequence[dict[str, Any]], trusted: Sequence[str]) -
     parser.add_class_arguments(L.Trainer, "trainer", instantiate=False)
     found = instantiated(parser, "trainer", parts, [], trusted)
     return {name: found[name] for part in parts for name in part}
-
-
-EXAMPLES = {"data": "data/digits.yaml", "model": "model/cgan.yaml"}

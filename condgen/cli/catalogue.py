@@ -50,7 +50,7 @@ ANY_FILES = ("ImageTable", "PairedFolder", "TarShards", "UnpairedFolders")
 
 
 def entries(kind: Kind) -> Iterator[Entry]:
-    """Yield the kind's configs, then its public classes that are more than one of these, without the abstract ones."""
+    """Yield the kind's configs, then its public classes, without abstract ones and those that configs stand for."""
     named = ""
     if kind.configs is not None:
         for path in sorted((shipped("configs") / kind.configs).glob("*.yaml")):

@@ -94,13 +94,14 @@ def of_run(verb: str, run: str, *options: str) -> list[str]:
     if verb == "fit":
         raise UserError(f"fit takes options alone, got {run}; --resume {run} goes on with a run, -c FILE is a config")
     try:
-        folder = training_run(find_checkpoint(run))
+        file = find_checkpoint(run)
     except CheckpointError as error:
         raise UserError(str(error)) from error
+    folder = training_run(file)
     config = None if folder is None else folder / "config.yaml"
     if config is None or not config.is_file():
         raise UserError(f"{run} has no config.yaml beside it: give one as {verb} -c CONFIG --ckpt_path {run}")
-    return ["--config", str(config), "--ckpt_path", run, *options]
+    return ["--config", str(config), "--ckpt_path", str(file), *options]
 
 
 def execute(cli: CLI, verb: str) -> None:

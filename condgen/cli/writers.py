@@ -30,10 +30,11 @@ def pngs(folder: Path, wanted: Wanted, shape: Shape) -> Iterator[Write]:
     Raises:
         FileExistsError: If there are.
     """
-    names = {f"{name}.png" for name in wanted.names(torch.arange(wanted.total))}
-    others = sorted({file.name for file in folder.glob("*.png")} - names)
+    others = {file.name for file in folder.glob("*.png")}
     if others:
-        raise FileExistsError(f"{folder} holds other images, such as {others[0]}; give a folder of its own")
+        others -= {f"{name}.png" for name in wanted.names(torch.arange(wanted.total))}
+    if others:
+        raise FileExistsError(f"{folder} holds other images, such as {min(others)}; give a folder of its own")
 
     def write(images: Tensor, numbers: Tensor) -> None:
         for name, image in zip(wanted.names(numbers), images, strict=True):
