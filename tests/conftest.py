@@ -23,9 +23,9 @@ from condgen.nets import MLPDiscriminator, MLPGenerator
 
 REPO = Path(__file__).parent.parent
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-if "PYTEST_XDIST_WORKER" in os.environ:  # processes that share the cores, and so do those that they start
-    os.environ["OMP_NUM_THREADS"] = "1"
-    torch.set_num_threads(1)
+# One thread: tests share the cores, as do processes that they start, and forked ones cannot use a pool of threads.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

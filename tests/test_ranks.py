@@ -24,6 +24,7 @@ from condgen.cli.errors import UserError
 from condgen.cli.trainer_flags import check_launched
 from condgen.cli.watch.base import Place
 from condgen.cli.watch.hub import Hub
+from condgen.cli.watch.member import Member
 from condgen.cli.watch.peers import Peer, Report
 from condgen.cli.watch.wire import Line
 from condgen.heartbeat import heart
@@ -178,6 +179,17 @@ def test_a_death_ends_the_job(launcher: str, fault: str, said: str, tmp_path: Pa
     assert time.time() - at < ranks.LIMIT + (ranks.TIMEOUT if patience(how) else 0)
     assert not left(tmp_path)
     assert said in job.said()
+    assert "Gloo" not in job.said()
+
+
+@pytest.mark.usefixtures("imported")
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_death_before_the_watches_are_connected(rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Member, "_call", lambda member: None)
+    job = start(tmp_path, "torchrun", *SMALL, *CGAN, *STEPS, fault=f"{rank}:batch:1:kill")
+    codes = job.wait(120)
+    assert (codes[rank], codes[1 - rank]) == (-signal.SIGKILL, 1)
+    assert f"condgen: rank {rank} is lost: it was killed" in job.said()
     assert "Gloo" not in job.said()
 
 

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from subprocess import Popen
 from typing import Any, NamedTuple
 
+import torch
+
 from condgen.cli.watch.launcher import Launcher, ending, reap
 from condgen.heartbeat import heart
 from condgen.interrupts import LEAVE, Interrupted, interrupts
@@ -23,6 +25,9 @@ GRACE = 3.0
 """Seconds in which a process may end by itself when another one has made the job end."""
 PATIENCE = 30.0
 """The same for one that was asked to leave, and may be saving."""
+CALLING = 1.0
+"""Seconds in which a process that has met the others is sure to be connected."""
+LOST = "is lost: it was killed, or ended without a word"
 REAP = 5.0
 """Seconds after which the others of a machine are killed."""
 
@@ -56,6 +61,7 @@ class Watch(threading.Thread):
         left: Is to be set when the main thread has ended its work.
         outcome: How that was.
         told: Is set when the others know.
+        failed_at: When the main thread's work failed, if that may be another process's doing.
     """
 
     def __init__(self, place: Place) -> None:
@@ -66,6 +72,7 @@ class Watch(threading.Thread):
         self.left = threading.Event()
         self.outcome: Fate | None = None
         self.told = threading.Event()
+        self.failed_at: float | None = None
         self._asked: tuple[int, float] | None = None
         self._bell, self._rope = socket.socketpair()
         self._rope.setblocking(False)
@@ -116,11 +123,15 @@ class Watch(threading.Thread):
         """Look around once; say why the job must end, if it must."""
         if self.outcome is not None and (self.outcome.code or self.is_together()):
             self.told.set()
-        return self.fallen(set()) or self.hangs() or self.stuck()
+        return self.fallen(set()) or self.hangs() or self.stuck() or self.missed()
+
+    def absent(self) -> list[int]:
+        """Return the ranks that this process is to be connected to and never was."""
+        return []
 
     def is_together(self) -> bool:
         """Tell whether all processes are connected."""
-        return True
+        return not self.absent()
 
     def hangs(self) -> Fate | None:
         """Say that this process makes no progress, if so."""
@@ -147,6 +158,13 @@ class Watch(threading.Thread):
             return None
         message, code = Interrupted(self._asked[0]).told
         return Fate(code, message)
+
+    def missed(self) -> Fate | None:
+        """Say that this process's work failed because another one, which it had met, ended before it was connected."""
+        if self.failed_at is None or time.monotonic() - self.failed_at < CALLING:
+            return None
+        absent = self.absent() if torch.distributed.is_initialized() else []
+        return Fate(1, f"rank {absent[0]} {LOST}") if absent else None
 
     def spread(self, fate: Fate) -> None:
         """Let the other processes know why all end."""

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from secrets import token_hex
 from typing import Any
 
-from condgen.cli.watch.base import REAP, Fate, Place, Watch, hanging
+from condgen.cli.watch.base import LOST, REAP, Fate, Place, Watch, hanging
 from condgen.cli.watch.launcher import ending
-from condgen.cli.watch.peers import KEY, LOST, PERIOD, Peer, Report, hear, meeting_place
+from condgen.cli.watch.peers import KEY, PERIOD, Peer, Report, hear, meeting_place
 from condgen.cli.watch.wire import Line, host, listen
 
 
@@ -33,9 +33,9 @@ class Hub(Watch):
     def _connected(self) -> list[Line]:
         return [peer.line for peer in self.peers.values()]
 
-    def is_together(self) -> bool:
-        """Tell whether all others have been heard of."""
-        return len(self.peers) == self.place.processes - 1
+    def absent(self) -> list[int]:
+        """Return those that have not been heard of."""
+        return sorted(set(range(1, self.place.processes)) - self.peers.keys())
 
     def look(self, ready: Sequence[object]) -> Fate | None:
         """Hear what is new, and judge."""
@@ -55,7 +55,7 @@ class Hub(Watch):
             self._alive_at = time.monotonic()
             self._send({"alive": True})
         self._settle()
-        return self._failed() or self.fallen(self.peers) or self.hangs() or self.stuck()
+        return self._failed() or self.fallen(self.peers) or self.hangs() or self.stuck() or self.missed()
 
     def _welcome(self, line: Line) -> None:
         """Learn who has called; who does not know the token is no process of this job."""
@@ -94,8 +94,7 @@ class Hub(Watch):
         reports = {self.place.rank: Report.own(), **{rank: peer.report for rank, peer in self.peers.items()}}
         if min(report.age() for report in reports.values()) <= self.place.timeout:
             return None
-        absent = sorted(set(range(1, self.place.processes)) - self.peers.keys())
-        if absent:
+        if absent := self.absent():
             return hanging(f"{named(absent)} missing", self.place.timeout, "")
         mute = {rank for rank, report in reports.items() if not report.answers()}
         fewest = min(report.operations for report in reports.values())

@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from condgen.cli.watch.base import Fate, Place, Watch, hanging
+from condgen.cli.watch.base import LOST, Fate, Place, Watch, hanging
 from condgen.cli.watch.launcher import parent
-from condgen.cli.watch.peers import KEY, LOST, PERIOD, SILENT, Peer, Report, hear, meeting_place
+from condgen.cli.watch.peers import KEY, PERIOD, SILENT, Peer, Report, hear, meeting_place
 from condgen.cli.watch.wire import Line, host
 from condgen.heartbeat import heart
 
@@ -29,9 +29,9 @@ class Member(Watch):
         """Wake for messages."""
         return [self.hub.line] if self.hub is not None and self.hub.line.open else []
 
-    def is_together(self) -> bool:
-        """Tell whether the first process has been reached."""
-        return self.hub is not None
+    def absent(self) -> list[int]:
+        """Return the first process's rank, if that has not been reached."""
+        return [0] if self.hub is None else []
 
     def speaks(self) -> bool:
         """Speak for the first process too, if that cannot any more."""
@@ -69,6 +69,11 @@ class Member(Watch):
             hub.kill()
             return self._alone(hanging("rank 0 is not answering", self.place.timeout, "").told)
         return None
+
+    def missed(self) -> Fate | None:
+        """Say that the first process has ended before it was reached, if so."""
+        fate = super().missed()
+        return fate and self._alone(fate.told)
 
     def _alone(self, told: str) -> Fate:
         self._is_alone = True

@@ -20,7 +20,6 @@ PERIOD = 1.0
 """Seconds between two reports."""
 SILENT = 5.0
 """Seconds without a report after which a process does not answer."""
-LOST = "is lost: it was killed, or ended without a word"
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,6 +43,7 @@ def watched(trainer: L.Trainer, timeout: float) -> Iterator[None]:
             except BaseException as error:
                 failure = error
                 if isinstance(error, RuntimeError) and watch.place.processes > 1:
+                    watch.failed_at = time.monotonic()
                     watch.decided.wait(HEARING)
             if not watch.decided.is_set():
                 watch.tell(outcome(failure, watch.place.rank))
