@@ -12,7 +12,7 @@ from torch import Tensor
 from condgen.seeding import share
 from condgen.types import Condition
 
-BLOCK = 512
+BLOCK = 64
 """Images that are held at a time: so many, but whole chunks of the model's, and at least one."""
 
 
