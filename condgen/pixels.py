@@ -40,4 +40,9 @@ def conditions_to_model(cond: Condition) -> Condition:
 
 def to_device(cond: Condition, device: torch.device) -> Condition:
     """Move conditions to a device, but for those that the host reads."""
-    return {key: value if key in ON_HOST else value.to(device) for key, value in cond.items()}
+    return {key: value if key in ON_HOST else sent(value, device) for key, value in cond.items()}
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """Copy to a device; a GPU takes it in its turn, and the host goes on."""
+    return x.to(device, non_blocking=device.type == "cuda")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from functools import cached_property
 from hashlib import blake2b
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from condgen.checks import check_seeds
+from condgen.pixels import sent
 
 MAX_SEED = 2**63 - 1
 
@@ -64,17 +66,21 @@ class RowNoise:
     So what is drawn while image i is made depends on its starting noise, whether that came from a seed or from a user.
 
     Args:
-        noise: Starting noise (N, *shape) float32.
+        noise: Starting noise (N, *shape) float32; it is read when further noise is first drawn.
     """
 
     def __init__(self, noise: Tensor) -> None:
-        rows = [blake2b(row.numpy().tobytes(), digest_size=16).hexdigest() for row in noise.cpu().contiguous()]
-        self._sources = [generator("row", row) for row in rows]
-        self._device = noise.device
+        self._noise = noise
 
     def __call__(self, *shape: int) -> Tensor:
         """Draw the next noise (N, *shape) float32, on the device of the starting noise."""
-        return torch.stack([torch.randn(shape, generator=source) for source in self._sources]).to(self._device)
+        drawn = torch.stack([torch.randn(shape, generator=source) for source in self._sources])
+        return sent(drawn, self._noise.device)
+
+    @cached_property
+    def _sources(self) -> list[torch.Generator]:
+        rows = self._noise.cpu().contiguous()
+        return [generator("row", blake2b(row.numpy().tobytes(), digest_size=16).hexdigest()) for row in rows]
 
 
 def share(count: int, rank: int, world_size: int) -> Tensor:

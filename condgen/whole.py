@@ -33,7 +33,8 @@ def whole_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
                     file.flush()
                     os.fsync(file.fileno())
             os.replace(part, path)
-            sync_folder(path.parent)
+            if sync:
+                sync_folder(path.parent)
         finally:
             part.unlink(missing_ok=True)
 

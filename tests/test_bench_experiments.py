@@ -88,9 +88,9 @@ def test_smoke_never_stands_among_the_results(tmp_path: Path) -> None:
 
 def test_a_figure_that_is_missed_or_contended_says_so() -> None:
     row = {"part": "peers/cgan", **MEASURED, "ratio": 2.1, "contended": True}
-    (line,) = figures_table([row]).splitlines()[2:]
+    line, other = figures_table([row]).splitlines()[2:4]
     assert line == "| CGAN training | PyTorch-GAN's cgan | >= 2.2 x | 2.1 | no, contended |"
-    assert figures_table([]) == ""
+    assert other == "| DCGAN training | PyTorch-GAN's dcgan | >= 2.7 x | not measured | no |"
 
 
 def test_figures_are_of_parts_that_there_are() -> None:

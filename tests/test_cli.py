@@ -191,7 +191,7 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
     assert "--out takes a .png file" in fails("sample", "--ckpt", run, "--out", "x.jpg")
     assert "needs as many seeds" in fails("sample", "--ckpt", run, "--n", "4", "--seeds", "0-15")
     assert "did you mean '--label'?" in fails("sample", "--ckpt", run, "--lable", "3")
-    assert "--n must be at least 1, got 0" in fails("sample", "--ckpt", run, "--n", "0")
+    assert "--n must be from 1 to 1,000,000, got 0" in fails("sample", "--ckpt", run, "--n", "0")
     assert "invalid int value: 'x'" in fails("sample", "--ckpt", run, "--n", "x")
     assert "--seeds takes numbers >= 0" in fails("sample", "--ckpt", run, "--seeds", "a-b")
     assert "names no seed" in fails("sample", "--ckpt", run, "--seeds", "9-3")
@@ -213,7 +213,8 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
         (["fti"], "no verb 'fti', did you mean 'fit'?"),
         (["fit", "-c", "condition/label.yaml", "-c", QUICK], "before any is named: give it after the model's"),
         (["fit", "-c", QUICK, "--trainer.max_step", "5"], "no option 'trainer.max_step', did you mean 'trainer.max_s"),
-        (["fit"], "data is missing: give --data CLASS"),
+        (["fit"], "fit: give a config, -c CONFIG"),
+        (["test"], "test: give a config, -c CONFIG, or a run: condgen test RUN"),
         (
             ["fit", "-c", QUICK, "--trainer.val_check_interval", "0"],
             "trainer.val_check_interval must be above 0, got 0",

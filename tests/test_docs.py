@@ -95,8 +95,16 @@ def test_formulas_and_code_are_in_the_pages(site: Path) -> None:
         text, html = path.read_text(), pages[path.stem]
         assert html.count('<math xmlns="http://www.w3.org/1998/Math/MathML" display="block">') == text.count("$$") // 2
         assert "arithmatex" not in html
-        assert not re.search("<!-- (source|file)", html)
-        assert html.count('<span class="filename">condgen/') == text.count("<!-- source: ")
+        sources = re.findall(r"^\[condgen\..*\]\((.*)\)$", text, re.MULTILINE)
+        assert sources
+        assert all((path.parent / source).is_file() for source in sources)
+        assert html.count('<span class="filename">condgen/') == len(sources)
+
+
+def test_examples_are_in_the_pages(site: Path) -> None:
+    html = "".join((site / f"{name}.html").read_text() for name in ("tutorial", "how-to/extend", "how-to/tracking"))
+    for path in (DOCS / "examples").iterdir():
+        assert f'<span class="filename">{path.name}' in html
 
 
 @pytest.mark.parametrize("package", PACKAGES)

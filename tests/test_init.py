@@ -7,11 +7,13 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import REPO
 from evaluate_inputs import Fails
 
 from condgen.cli import VERBS, main
 from condgen.cli.includes import with_includes
+from condgen.pictures import save_png
 
 ONE_BATCH = ["--trainer.max_steps", "1", "--trainer.accelerator", "cpu", "--data.batch_size", "8"]
 FILES = {"README.md", "classifier.yaml", "data.yaml", "train.yaml"}
@@ -51,6 +53,22 @@ def test_images_may_stay_where_they_are(folder: Path) -> None:
     assert main(["init", "pets", "--images", str(folder)]) == 0
     assert {path.name for path in Path("pets").iterdir()} == FILES
     assert main(["data", "show", "pets/data.yaml", "--n", "2"]) == 0
+
+
+def test_images_without_classes_have_no_condition(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place, image in enumerate(torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8)):
+        save_png(image, tmp_path / "flat" / f"{place}.png")
+    assert main(["init", "pets", "--images", str(tmp_path / "flat")]) == 0
+    assert {path.name for path in Path("pets").iterdir()} == FILES - {"classifier.yaml"}
+    assert "classifier.yaml" not in Path("pets/README.md").read_text()
+    assert main(["fit", "-c", "pets/train.yaml", *ONE_BATCH]) == 0
+    (run,) = Path("runs/pets").iterdir()
+    assert capsys.readouterr().out.splitlines()[-1] == f"next: condgen sample --ckpt {run}"
+    assert main(["info", str(run)]) == 0
+    assert "conditions   none" in capsys.readouterr().out
+    ddpm = next(line for line in Path("pets/README.md").read_text().splitlines() if "model/ddpm.yaml --" in line)
+    assert main([*shlex.split(ddpm)[1:], *ONE_BATCH, "--model.net.width", "8"]) == 0
+    assert Path("runs/pets-ddpm").is_dir()
 
 
 def test_nothing_is_overwritten(fails: Fails) -> None:

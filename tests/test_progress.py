@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import StringIO
 from types import SimpleNamespace
 from typing import Any
@@ -75,6 +76,27 @@ def test_a_terminal_has_a_bar_that_is_drawn_no_more_than_five_times_a_second(clo
     assert 40 <= drawn <= 60  # ten seconds
     for part in ("1000/1000", "6,400 images/s", "fd_x 0.500", "loss 0.001"):
         assert part in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_a_bar_of_many_losses_is_whole_in_a_narrow_terminal(width: int, clock: Clock) -> None:
+    console = Console(file=StringIO(), force_terminal=True, width=width, height=20, color_system=None)
+    progress = RunProgress(console=console)
+    trainer: Any = SimpleNamespace(max_steps=3000, max_epochs=None, global_step=0, callback_metrics={})
+    losses = ("discriminator_loss", "classifier_loss_real", "classifier_loss_fake", "generator_loss", "penalty")
+    model: Any = SimpleNamespace(images_seen=0, losses={f"train/{name}": torch.tensor(0.5) for name in losses})
+    trainer.callback_metrics = {"val/label_accuracy": torch.tensor(0.96), "val/fd_digits": torch.tensor(2.5)}
+    progress.on_train_start(trainer, model)
+    clock.now, trainer.global_step, model.images_seen = clock.now + 10, 1200, 1200 * 64
+    progress.on_train_batch_end(trainer, model)
+    assert progress.bar is not None
+    shown = StringIO()
+    Console(file=shown, width=width, color_system=None).print(progress.bar.get_renderable())
+    first, *others = shown.getvalue().splitlines()
+    assert re.fullmatch(r"training ━{10,}.* 1200/3000 \S+ 7,680 images/s *", first)
+    assert all(f"{name} 0.500" in " ".join(" ".join(others).split()) for name in losses)
+    assert "label_accuracy 0.960" in others[0]
+    progress.on_train_end(trainer, model)
 
 
 def test_processes_but_the_first_show_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

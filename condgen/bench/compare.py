@@ -85,7 +85,8 @@ def measure(group: Group, protocol: Protocol) -> list[dict[str, Any]]:
     return [
         {
             "work": group.title,
-            **row(comparison, timings, first, protocol.one_core),
+            **row(comparison, timings, first),
+            "contended": is_contended(comparison, timings, noise, protocol.one_core),
             **told(group, comparison.ours, "", timings, costs, protocol),
             **(told(group, comparison.peer, "peer_", timings, costs, protocol) if comparison.peer else {}),
             "noise": [round(noise.least, 3), round(noise.most, 3)],
@@ -95,9 +96,15 @@ def measure(group: Group, protocol: Protocol) -> list[dict[str, Any]]:
     ]
 
 
-def row(
-    comparison: Comparison, timings: Mapping[str, Timing], first: Mapping[str, list[float]], one_core: bool
-) -> dict[str, Any]:
+def is_contended(comparison: Comparison, timings: Mapping[str, Timing], noise: Ratio, one_core: bool) -> bool | None:
+    """Tell whether equal works differed, or a side waited for its processor; null where only the first can be known."""
+    sides = [timings[name] for name in (comparison.ours, comparison.peer) if name]
+    if noise.noisy or not one_core:
+        return noise.noisy or None
+    return any(timing.contended for timing in sides)
+
+
+def row(comparison: Comparison, timings: Mapping[str, Timing], first: Mapping[str, list[float]]) -> dict[str, Any]:
     """Return images per second of both sides, and their ratio; null where there is one side."""
     ours, name, what = comparison
     mine, peer = timings[ours], timings[name] if name else None
@@ -111,7 +118,6 @@ def row(
         **ratio_row(found),
         "ours_least_most": [digits(min(mine.rates)), digits(max(mine.rates))],
         "first_step_seconds": round(first[ours][0], 3),
-        "contended": (mine.contended or bool(peer and peer.contended)) if one_core else None,
     }
     if peer:
         out["more_ms_per_step"] = round(mine.ms_per_step - peer.ms_per_step, 4)

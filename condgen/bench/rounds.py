@@ -12,6 +12,8 @@ import torch
 
 CONTENDED = 1.05
 """Wall time over processor time above which something else had the core."""
+NOISY = 1.1
+"""Ratio of equal works in any round, or its inverse, above which the machine was not quiet."""
 
 
 class Block(NamedTuple):
@@ -95,8 +97,8 @@ class Timing(NamedTuple):
 
     @property
     def contended(self) -> bool:
-        """Whether the median block waited for its processor for more than 5% of the time; of one thread on a CPU."""
-        return median(block.wall / max(block.cpu, 1e-9) for block in self.blocks) > CONTENDED
+        """Whether the blocks waited for their processor for more than 5% of the time; of one thread on a CPU."""
+        return sum(block.wall for block in self.blocks) > CONTENDED * sum(block.cpu for block in self.blocks)
 
 
 class Ratio(NamedTuple):
@@ -105,6 +107,11 @@ class Ratio(NamedTuple):
     median: float
     least: float
     most: float
+
+    @property
+    def noisy(self) -> bool:
+        """Whether equal works were not alike in each round."""
+        return self.most > NOISY or self.least < 1 / NOISY
 
 
 def ratio(of: Timing, to: Timing) -> Ratio:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from math import ceil
 from typing import Any
@@ -10,14 +11,24 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import ProgressBar
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 from torch import Tensor
 
 GROWTH = 0.05
 """Share of the time until now that passes before the next line."""
 LONGEST = 60.0
 SCORES_SHOWN = 2
+
+
+class Bar(Progress):
+    """A line with the bar, and the facts below it, which may take more than one line."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """Yield both."""
+        yield self.make_tasks_table(self.tasks)
+        yield from (Text(task.fields["facts"], style="dim") for task in self.tasks if task.fields["facts"])
 
 
 class RunProgress(ProgressBar):
@@ -65,16 +76,21 @@ class RunProgress(ProgressBar):
         self.last = self.start = time.monotonic()
         self.images_before, self.steps_before = getattr(pl_module, "images_seen", 0), trainer.global_step
         if self.enabled and self.console.is_terminal:
-            columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self.bar = Progress(
-                *columns,
-                TextColumn("{task.fields[facts]}"),
+            self.bar = Bar(
+                TextColumn("training"),
+                BarColumn(bar_width=None),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[rate]}"),
                 console=self.console,
+                expand=True,
                 auto_refresh=False,  # a thread that renders ten times a second takes its part of the core
                 redirect_stdout=self.prints_above,
                 redirect_stderr=self.prints_above,
             )
-            self.task = self.bar.add_task("training", total=self.total, completed=trainer.global_step, facts="")
+            self.task = self.bar.add_task(
+                "training", total=self.total, completed=trainer.global_step, rate="", facts=""
+            )
             self.bar.start()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
@@ -97,17 +113,17 @@ class RunProgress(ProgressBar):
     def _show(self, trainer: L.Trainer, model: L.LightningModule) -> None:
         self.last = time.monotonic()
         images = getattr(model, "images_seen", 0) - self.images_before
-        facts = [f"{images / max(self.last - self.start, 1e-9):,.0f} images/s"]
-        facts += [f"{name.removeprefix('val/')} {value:.3f}" for name, value in last_scores(trainer)]
+        rate = f"{images / max(self.last - self.start, 1e-9):,.0f} images/s"
+        facts = [f"{name.removeprefix('val/')} {value:.3f}" for name, value in last_scores(trainer)]
         losses: dict[str, Tensor] = getattr(model, "losses", {})
         values = torch.stack([*losses.values()]).tolist() if losses else []
         facts += [f"{name.removeprefix('train/')} {value:.3f}" for name, value in zip(losses, values, strict=True)]
         if self.bar is not None:
-            self.bar.update(self.task, completed=trainer.global_step, facts="  ".join(facts), refresh=True)
+            done = trainer.global_step
+            self.bar.update(self.task, completed=done, rate=rate, facts="  ".join(facts), refresh=True)
         else:
-            print(
-                f"batch {trainer.global_step}/{self.total or '?'}", *self._left(trainer), *facts, sep="  ", flush=True
-            )
+            batch = f"batch {trainer.global_step}/{self.total or '?'}"
+            print(batch, *self._left(trainer), rate, *facts, sep="  ", flush=True)
 
     def _left(self, trainer: L.Trainer) -> list[str]:
         """Tell the time left at the rate until now; nothing at the end, or where that is not known."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, cast
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
@@ -22,11 +24,31 @@ LONGEST_START = 30.0
 """Seconds that W&B may take to answer."""
 
 
+def surviving(log: Callable[..., None]) -> Callable[..., None]:
+    """Let a method do nothing more once W&B has failed in one: the run goes on without it, and a line says so."""
+
+    @rank_zero_only
+    @wraps(log)
+    def logged(self: WandbLog, *args: Any, **kwargs: Any) -> None:
+        if self.is_lost:
+            return
+        try:
+            log(self, *args, **kwargs)
+        except Exception as error:  # W&B's own, its libraries' and the system's
+            self.lose(error)
+
+    return logged
+
+
 class WandbLog(WandbLogger):
     """Logs to Weights & Biases against images seen: offline, unless told otherwise.
 
     Its files are in the folder `wandb` of the run's folder, and `wandb sync` uploads them at any time. Where W&B is not
-    reached, or knows no account, one line says so and the run is kept offline.
+    reached, or knows no account, one line says so and the run is kept offline. Where it fails, the run goes on
+    without it.
+
+    Attributes:
+        is_lost: Whether it has failed.
 
     Args:
         project: Project of W&B.
@@ -52,6 +74,7 @@ class WandbLog(WandbLogger):
         self.tags = list(tags)
         self.keeps_checkpoint = log_model
         self.folder = Path()
+        self.is_lost = False
 
     def place(self, folder: Path, tags: Sequence[str]) -> None:
         """Let the files be inside a run's folder, and go on with the run of W&B that is there.
@@ -86,10 +109,8 @@ class WandbLog(WandbLogger):
                     return self._init(None)
             except Error as error:
                 self._offline = True
-                reason = str(error).partition("\n")[0].rstrip(".")
-                print(
-                    f"wandb: {reason}; the run goes on, offline in {self.folder / 'wandb'}: `wandb sync` sends it later"
-                )
+                where = self.folder / "wandb"
+                print(f"wandb: {in_a_line(error)}; the run goes on, offline in {where}: `wandb sync` sends it later")
         return self._init("offline")
 
     def _init(self, mode: str | None) -> Run:
@@ -100,17 +121,37 @@ class WandbLog(WandbLogger):
         told |= {"mode": mode, "settings": calm, "resume": None if self._offline else "allow"}
         return wandb.init(**told, reinit="finish_previous")
 
-    @rank_zero_only
+    def lose(self, error: Exception) -> None:
+        """Go on without W&B, whose helpers may have ended."""
+        self.is_lost = True
+        print(f"wandb: {in_a_line(error)}; the run goes on without it")
+
+    @surviving
+    def log_hyperparams(self, params: Any) -> None:
+        """Set the run's config."""
+        super().log_hyperparams(params)
+
+    @surviving
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log values against images seen."""
         self.experiment.log({**metrics, **({} if step is None else {"images_seen": step})})
 
-    @rank_zero_only
+    @surviving
+    def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:
+        """Log pictures against images seen."""
+        super().log_image(key, images, step, **kwargs)
+
+    @surviving
+    def log_table(self, *args: Any, **kwargs: Any) -> None:
+        """Log a table."""
+        super().log_table(*args, **kwargs)
+
+    @surviving
     def log_summary(self, values: Mapping[str, Any]) -> None:
         """Set values of the run's summary."""
         self.experiment.summary.update(dict(values))
 
-    @rank_zero_only
+    @surviving
     def close(self, failed: bool) -> None:
         """Keep the last checkpoint if that was asked for, and end the run of W&B."""
         if self._experiment is None:
@@ -120,6 +161,11 @@ class WandbLog(WandbLogger):
             self._experiment.log_artifact(str(checkpoint), name=f"model-{self._experiment.id}", type="model")
         self._experiment.finish(exit_code=int(failed))
         self._wandb_init["id"], self._experiment = self._experiment.id, None
+
+
+def in_a_line(error: Exception) -> str:
+    """Return what an error says, in a line that is not too long."""
+    return shorten(str(error) or type(error).__name__, 200, placeholder=" ...").rstrip(".")
 
 
 def earlier_id(folder: Path) -> str | None:

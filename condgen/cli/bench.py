@@ -13,6 +13,8 @@ from condgen.cli.files import shipped
 from condgen.cli.parser import OneLineParser
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     from condgen.cli.bench_measures import Measured
 
 USAGE = """\
@@ -23,6 +25,8 @@ usage: condgen bench train [-c CONFIG ...]      a training step, through all of 
 
 Each takes under a minute and prints images/s, ms/step, FLOPs, and the share of what this machine reaches at most.
 condgen bench train --help"""
+LONGEST = 600.0
+"""Seconds that a block may take."""
 NAMES = ("train", "sample", "data", "evaluate")
 
 
@@ -35,8 +39,7 @@ def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     if what not in NAMES:
         raise UserError(f"bench: nothing called {what!r}{nearest(what, NAMES)}; give {', '.join(NAMES)}")
     options, config = parser(what).parse_known_args(rest)
-    if options.rounds < 1 or options.seconds <= 0 or options.threads < 0 or getattr(options, "chunk", 0) < 0:
-        raise UserError("bench: --rounds, --threads and --chunk must be at least 1, --seconds above 0")
+    check(options)
     if not any(arg.partition("=")[0] in ("-c", "--config") for arg in config):
         config = ["-c", str(shipped("experiments") / "quickstart" / "quickstart.yaml"), *config]
 
@@ -49,10 +52,20 @@ def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
     with TemporaryDirectory() as runs:
         try:
             measured = MEASURES[what](options, partial(steady, config, Path(runs), trusted))
+            show(measured, options.json)
         except (ValueError, OSError, FloatingPointError) as error:
             raise RunError(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
-    show(measured, options.json)
     return 0
+
+
+def check(options: Namespace) -> None:
+    """Refuse settings that nothing can be measured with, and a file that cannot be, before anything is measured."""
+    if options.rounds < 1 or options.threads < 0 or getattr(options, "chunk", 0) < 0:
+        raise UserError("bench: --rounds, --threads and --chunk must be at least 1")
+    if not 0 < options.seconds <= LONGEST:
+        raise UserError(f"bench: --seconds must be above 0 and at most {LONGEST:g}, got {options.seconds:g}")
+    if options.json is not None and Path(options.json).is_dir():
+        raise UserError(f"bench: --json takes a file, and {options.json} is a folder")
 
 
 def parser(what: str) -> OneLineParser:

@@ -15,6 +15,7 @@ from condgen.bench.figures import Peaks
 from condgen.cli.bench_by_hand import by_hand, has_loop
 from condgen.cli.bench_peers import by_square_root, nets_alone, one_by_one
 from condgen.cli.bench_works import Scoring, chunk_of, device_of, loading, period, sampling, training
+from condgen.cli.errors import UserError
 from condgen.cli.lightning import CLI
 from condgen.cli.summary import summary
 
@@ -47,7 +48,9 @@ class Measured(NamedTuple):
 
 def train(options: Namespace, build: Builder) -> Measured:
     """Time training in each precision, beside the same by hand."""
-    asked = list(dict.fromkeys(options.precision.split(","))) if options.precision else ["fit"]
+    asked = list(dict.fromkeys(map(str.strip, options.precision.split(",")))) if options.precision else ["fit"]
+    if "" in asked:
+        raise UserError(f"--precision takes names such as 32-true,bf16-mixed, got {options.precision!r}")
     flags = {name: [f"--trainer.precision={name}"] if options.precision else [] for name in asked}
     (first, *others), flags[AGAIN] = asked, flags[asked[0]]
     built = {name: build(*given) for name, given in flags.items()}

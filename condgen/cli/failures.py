@@ -32,11 +32,6 @@ def failures(cli: CLI) -> Iterator[None]:
         if "Error(s) in loading state_dict" in str(error):
             raise UserError(f"the checkpoint does not fit the model: {str(error).splitlines()[1].strip()}") from error
         raise
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] != "wandb":
-            raise
-        reason = str(error).partition("\n")[0]
-        raise RunError(f"wandb: {reason} (logger/wandb.yaml goes on offline where W&B is not reached)") from error
 
 
 @contextmanager

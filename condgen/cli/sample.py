@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from condgen.cli.wanted import Wanted
     from condgen.models import GenerativeModel
 
+MOST = 1_000_000
+"""Images of a condition that a call may ask for."""
+
 
 def parser() -> OneLineParser:
     """Return the verb's parser."""
@@ -75,7 +78,8 @@ def run(verb: str, args: list[str], trusted: Sequence[str]) -> int:
         raise UserError(str(error)) from error
     rate = len(wanted.mine) / (time.perf_counter() - start)
     share = f", process {rank + 1} of {count}" if count > 1 else ""
-    print(f"{len(wanted.mine)} images in {out}, {rate:,.3g} images/s{share}")
+    speed = f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+    print(f"{len(wanted.mine):,} images in {out}, {speed} images/s{share}")
     return 0
 
 
@@ -118,8 +122,8 @@ def progress(rank: int) -> Progress:
 
 def parse_seeds(text: str | None, n: int | None) -> list[int]:
     """Read `0-15` or `3,7,9`; n is their number."""
-    if n is not None and n < 1:
-        raise UserError(f"--n must be at least 1, got {n}")
+    if n is not None and not 1 <= n <= MOST:
+        raise UserError(f"--n must be from 1 to {MOST:,}, got {n}")
     if text is None:
         return list(range(n or 8))
     seeds: list[int] = []
@@ -127,8 +131,8 @@ def parse_seeds(text: str | None, n: int | None) -> list[int]:
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise UserError(f"--seeds takes numbers >= 0 as 0-15 or 3,7,9, got {text!r}")
-        if int(last or first) >= 2**63 or int(last or first) - int(first) >= 100_000:
-            raise UserError(f"--seeds takes at most 100000 numbers below 2^63, got {text!r}")
+        if int(last or first) >= 2**63 or int(last or first) - int(first) >= MOST:
+            raise UserError(f"--seeds takes at most {MOST:,} numbers below 2^63, got {text!r}")
         seeds += range(int(first), int(last or first) + 1)
     if not seeds:
         raise UserError(f"--seeds names no seed: {text!r}")

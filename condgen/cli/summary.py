@@ -90,7 +90,8 @@ def following(cli: CLI, verb: str) -> Iterator[str]:
     """Name the command that is likely to come next."""
     run, trust = cli.run_folder, trust_flags(cli)
     if verb == "fit" and any(run.glob("checkpoints/*.ckpt")):
-        yield f"next: condgen test {run}{trust}"
+        is_scored = not isinstance(cli.model, GenerativeModel) or score_directions(cli.model, callbacks(cli))
+        yield f"next: condgen test {run}{trust}" if is_scored else f"next: condgen sample --ckpt {run}{trust}"
     elif verb == "validate":
         yield f"next: condgen test {checkpoint_of(cli)}{trust}"
     elif verb == "test" and (run / "metrics.json").is_file():

@@ -77,7 +77,7 @@ def tags(cli: CLI) -> list[str]:
 
 def code_version() -> dict[str, Any]:
     """Return the versions of condgen and torch, and the commit of condgen where it runs from a checkout."""
-    return {"condgen": __version__, "torch": torch.__version__, **commit(PACKAGE)}
+    return {"condgen": __version__, "torch": str(torch.__version__), **commit(PACKAGE)}
 
 
 def commit(folder: Path) -> dict[str, Any]:

@@ -63,7 +63,10 @@ def build(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
     if verb == "fit" and (folder := resumed_folder(args)) is not None:
         Verb.resumed, Verb.more_given = folder, len(args) > 2
         args = ["--config", str(folder / "config.yaml"), *args]
-    if args and not args[0].startswith("-"):
+    if not args:
+        run = "" if verb == "fit" else f", or a run: condgen {verb} RUN"
+        raise UserError(f"{verb}: give a config, -c CONFIG{run}")
+    if not args[0].startswith("-"):
         args = of_run(verb, *args)
     try:
         return Verb(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from condgen.cli.errors import UserError
 from condgen.seeding import share
 from condgen.types import Condition
 
@@ -55,7 +57,11 @@ class Wanted:
 
     def seed_of(self, numbers: Tensor) -> Tensor:
         """Return the seeds (N,) int64 of some images."""
-        return torch.tensor(self.seeds)[numbers % len(self.seeds)]
+        return self._seeds[numbers % len(self.seeds)]
+
+    @cached_property
+    def _seeds(self) -> Tensor:
+        return torch.tensor(self.seeds)
 
     def names(self, numbers: Tensor) -> list[str]:
         """Return names for some images, each another."""
@@ -67,8 +73,15 @@ class Wanted:
 
 
 def processes() -> tuple[int, int]:
-    """Return this process's number and how many there are, as `torchrun` or a step of SLURM's `srun` says."""
+    """Return this process's number and how many there are, as `torchrun` or a step of SLURM's `srun` says.
+
+    Raises:
+        UserError: If these are no such numbers.
+    """
     for rank, count in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")):
         if rank in os.environ and count in os.environ:
-            return int(os.environ[rank]), int(os.environ[count])
+            given = os.environ[rank], os.environ[count]
+            if not (all(map(str.isdecimal, given)) and int(given[0]) < int(given[1])):
+                raise UserError(f"{rank} and {count} must be a process's number and how many there are, got {given}")
+            return int(given[0]), int(given[1])
     return 0, 1

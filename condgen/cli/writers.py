@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -89,6 +90,7 @@ def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     info = tarfile.TarInfo(name)
     info.size = len(content)
     archive.addfile(info, BytesIO(content))
+    cast(Any, archive).members.clear()  # tarfile keeps all that it wrote
 
 
 WRITERS: dict[str, Writer] = {"": pngs, ".png": sheet, ".npz": npz, ".tar": tar}

@@ -10,6 +10,7 @@ from torch import Tensor
 from condgen.conditions.base import ConditionEncoder, choose_null
 from condgen.conditions.tokenisers import NULL, PADDING, make_tokeniser
 from condgen.conditions.transformer import Transformer
+from condgen.pixels import sent
 from condgen.types import CondDims, Condition, CondSpec, Encoded
 
 
@@ -56,7 +57,7 @@ class TextEncoder(ConditionEncoder):
 
     def encode(self, cond: Condition, drop: Tensor | None) -> Encoded:
         """Encode `cond["text"]`, UTF-8 bytes (N, B) uint8, padded with zeros."""
-        numbers = self.tokenise(cond["text"]).to(self.transformer.positions.device)
+        numbers = sent(self.tokenise(cond["text"]), self.transformer.positions.device)
         if drop is not None:
             null = torch.full_like(numbers[0], PADDING)
             null[0] = NULL

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from condgen.pixels import sent
+
 
 class Augmentation(ABC):
     """Changes training images (N, C, H, W) in [-1, 1], each in its own way."""
@@ -39,7 +41,7 @@ class RandomAffine(Augmentation):
         angle, size = angle * self.degrees * pi / 180.0, 1.0 + size * self.scale
         cos, sin = size * angle.cos(), size * angle.sin()
         rows = [cos, -sin, 2 * self.translate * dx, sin, cos, 2 * self.translate * dy]
-        theta = torch.stack(rows, dim=1).view(-1, 2, 3).to(image.device)
+        theta = sent(torch.stack(rows, dim=1).view(-1, 2, 3), image.device)
         lattice = F.affine_grid(theta, list(image.shape), align_corners=False)
         return F.grid_sample(image + 1.0, lattice, align_corners=False) - 1.0
 
@@ -56,7 +58,7 @@ class RandomFlip(Augmentation):
 
     def __call__(self, image: Tensor, source: torch.Generator) -> Tensor:
         """Mirror a random choice of images."""
-        chosen = (torch.rand(len(image), generator=source) < self.probability).to(image.device)
+        chosen = sent(torch.rand(len(image), generator=source) < self.probability, image.device)
         return torch.where(chosen.view(-1, 1, 1, 1), image.flip(3), image)
 
 
@@ -80,7 +82,7 @@ class RandomCrop(Augmentation):
         dx, dy = torch.empty(2, len(image)).uniform_(shown - 1.0, 1.0 - shown, generator=source)
         none = torch.zeros_like(dx)
         rows = [none + shown, none, dx, none, none + shown, dy]
-        theta = torch.stack(rows, dim=1).view(-1, 2, 3).to(image.device)
+        theta = sent(torch.stack(rows, dim=1).view(-1, 2, 3), image.device)
         lattice = F.affine_grid(theta, list(image.shape), align_corners=False)
         return F.grid_sample(image, lattice, padding_mode="border", align_corners=False).clamp(-1.0, 1.0)
 

@@ -18,7 +18,7 @@ from condgen.models.players import evaluating
 from condgen.models.protocols import BoundsLikelihood, Reconstructs
 from condgen.models.recorded import RecordedModule
 from condgen.nets import EMA
-from condgen.pixels import conditions_to_model, to_device, to_uint8
+from condgen.pixels import conditions_to_model, sent, to_device, to_uint8
 from condgen.seeding import MAX_SEED, noise_per_seed
 from condgen.types import Batch, Condition, CondSpec, Shape
 
@@ -171,7 +171,7 @@ class GenerativeModel(RecordedModule, ABC):
         last = len(noise) - 1
         rows = torch.arange(start, start + self.sample_chunk).clamp_(max=last)
         chunk = to_device({key: value[rows.to(value.device)] for key, value in cond.items()}, self.device)
-        images = self.generate(noise[rows.to(noise.device)].to(self.device), conditions_to_model(chunk))
+        images = self.generate(sent(noise[rows.to(noise.device)], self.device), conditions_to_model(chunk))
         return images[: last + 1 - start].float()
 
     def _count(self, cond: Condition, seeds: Tensor | None, noise: Tensor | None) -> int:

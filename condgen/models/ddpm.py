@@ -17,6 +17,7 @@ from condgen.models.schedule import Schedule
 from condgen.models.single import OptimizerFactory, SingleLossModel
 from condgen.nets import NetFactory, UNet
 from condgen.objectives import Prediction, PredictX0, Simple, Weighting, guided
+from condgen.pixels import sent
 from condgen.processes import CosineSchedule, Diffusion, DiffusionSampler, DPMSolver, Level, NoiseSchedule, nested
 from condgen.seeding import RowNoise, generator, run_seed
 from condgen.types import Batch, Condition, CondSpec, Encoded, Shape
@@ -154,10 +155,10 @@ class DDPM(SingleLossModel):
         t, drop = self.draw_times(len(x_0)), self.draw_drops(len(x_0))
         noise = torch.randn(x_0.shape, generator=self._source("noise", self.device), device=self.device)
         x_t = self.process.q_sample(x_0, t, noise)
-        out = self.denoiser(x_t, self.time(1) * t.to(self.device), cond, drop)
+        out = self.denoiser(x_t, self.time(1) * sent(t, self.device), cond, drop)
         target = self.prediction.target(x_0, noise, *self.process.scales(t, x_0))
         error = (out.float() - target).square().flatten(1).mean(dim=1)
-        weights = self.weighting(self.prediction, self.process.snr(t)).to(error)
+        weights = sent(self.weighting(self.prediction, self.process.snr(t)).to(error.dtype), self.device)
         loss: Tensor = (weights * error).mean()
         self.losses["train/loss"] = loss.detach()
         return loss
@@ -174,8 +175,8 @@ class DDPM(SingleLossModel):
         source, rate, parts = self._source("drop"), self.condition_dropout, separate(self.denoiser.encoder)
         together = torch.rand(count, generator=source) < rate
         if len(parts) < 2:
-            return together.to(self.device)
-        dropped = ((torch.rand(len(parts), count, generator=source) < rate) | together).to(self.device)
+            return sent(together, self.device)
+        dropped = sent((torch.rand(len(parts), count, generator=source) < rate) | together, self.device)
         return {key: row for keys, row in zip(parts, dropped, strict=True) for key in keys}
 
     def _source(self, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:

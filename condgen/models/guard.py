@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any, NamedTuple, cast
 
@@ -59,12 +59,13 @@ class Guard:
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = total_norm(gradients)
         watched = dict(losses) if scaled else {**losses, f"the gradient of {player}": norm}
+        if self.every == 1 and not scaled:  # what is not finite ends the run here, so nothing needs a mask
+            self._looked = self.batch
+            refuse(self.batch, watched, [value.item() for value in watched.values()])
+            return norm
         found = [value.detach().float() for value in watched.values()]
         values = torch.stack(found) if found else norm.new_zeros(0)  # a model of the user's may name no loss
         self._seen.append(Seen(self.batch, list(watched), values))
-        if self.every == 1 and not scaled:  # what is not finite ends the run here, so nothing needs a mask
-            self.look()
-            return norm
         if scaled:
             skipped = norm.isfinite().logical_not().long()
             self._skipped = skipped if self._skipped is None else self._skipped + skipped
@@ -85,15 +86,10 @@ class Guard:
         self._looked = self.batch
         if not self._seen:
             return
-        values = torch.cat([seen.values for seen in self._seen]) if len(self._seen) > 1 else self._seen[0].values
-        found = iter(values.tolist())
+        found = torch.cat([seen.values for seen in self._seen]).tolist()
         for seen in self._seen:
-            for name, value in zip(seen.names, found, strict=False):
-                if not isfinite(value):
-                    raise FloatingPointError(
-                        f"{name} is {value} at batch {seen.batch}; training stops, and its weights are those before. "
-                        "Lower the learning rate, or clip the gradient"
-                    )
+            refuse(seen.batch, seen.names, found[: len(seen.names)])
+            del found[: len(seen.names)]
         self._seen.clear()
 
     def take_skipped(self) -> int:
@@ -101,6 +97,16 @@ class Guard:
         count = 0 if self._skipped is None else int(self._skipped)
         self._skipped = None
         return count
+
+
+def refuse(batch: int, names: Iterable[str], values: Iterable[float]) -> None:
+    """Stop at the first value that is not finite."""
+    for name, value in zip(names, values, strict=True):
+        if not isfinite(value):
+            raise FloatingPointError(
+                f"{name} is {value} at batch {batch}; training stops, and its weights are those before. "
+                "Lower the learning rate, or clip the gradient"
+            )
 
 
 def total_norm(gradients: list[Tensor]) -> Tensor:

@@ -34,8 +34,8 @@ class EMA(nn.Module):
             self._followed = Places(net)
         weight = 1.0 - 0.5 ** (images / min(self.half_life, max(0.05 * images_seen, 1e-8)))
         torch._foreach_lerp_(self._own.parameters(), self._followed.parameters(), weight)
-        for averaged, current in zip(self._own.buffers(), self._followed.buffers(), strict=True):
-            averaged.copy_(current)
+        if buffers := self._own.buffers():
+            torch._foreach_copy_(buffers, self._followed.buffers())
 
 
 class Places:

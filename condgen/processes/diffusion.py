@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from condgen.pixels import sent
 from condgen.processes.schedule import NoiseSchedule
 
 
@@ -59,7 +60,9 @@ class Diffusion:
     def scales(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return alpha and sigma of steps t (N,), each (N, 1, 1, 1) of the type and on the device of `like`."""
         alpha_bar = self.alpha_bar[t.cpu()].view(-1, 1, 1, 1)
-        return alpha_bar.sqrt().to(like), (1 - alpha_bar).sqrt().to(like)
+        scales = torch.stack([alpha_bar, 1 - alpha_bar]).sqrt().to(like.dtype)
+        alpha, sigma = sent(scales, like.device)
+        return alpha, sigma
 
     def snr(self, t: Tensor) -> Tensor:
         """Return the signal-to-noise ratio alpha^2 / sigma^2 of steps t (N,), (N,) float64 on the CPU."""

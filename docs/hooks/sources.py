@@ -1,7 +1,7 @@
-"""Code in pages is read from its file when the page is built.
+"""Code in pages is read from its file when the page is built, in the place of a line that is but a link to it.
 
-`<!-- source: condgen.objectives.elbo.elbo -->` shows a class, function or method, `<!-- file: my_data.py -->` a file of
-`docs/examples`.
+`[condgen.objectives.elbo.elbo](../../condgen/objectives/elbo.py)` shows a class, function or method,
+`[my_data.py](../examples/my_data.py)` a file of `docs/examples`. Where pages are not built the link leads there.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from mkdocs.structure.pages import Page
 
 REPO = Path(__file__).resolve().parents[2]
 EXAMPLES = REPO / "docs" / "examples"
-SOURCE = re.compile(r"<!-- source: ([\w.]+) -->")
-FILE = re.compile(r"<!-- file: ([\w.]+) -->")
+SOURCE = re.compile(r"^\[(condgen\.[\w.]+)\]\([./]+condgen/[\w/]+\.py\)$", re.MULTILINE)
+FILE = re.compile(r"^\[([\w.]+)\]\([./]*examples/\1\)$", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Put code in the place of marks."""
+    """Put code in the place of links."""
     markdown = SOURCE.sub(lambda found: definition(found[1]), markdown)
     return FILE.sub(lambda found: fenced((EXAMPLES / found[1]).read_text().rstrip(), found[1]), markdown)
 
