@@ -26,12 +26,14 @@ from resume_runs import (
     rows,
     trained,
 )
+from torch import Tensor
 
 from condgen.callbacks import EvaluateSamples
 from condgen.checkpoints import AtomicCheckpointIO, read_checkpoint
 from condgen.cli import lightning as cli  # noqa: F401 - so that children need not import it
 from condgen.cli import main
 from condgen.cli.lock import locked
+from condgen.models import CGAN as CGANModel
 from condgen.models.recorded import RecordedModule
 
 Signal = Callable[[int, int], None]
@@ -256,7 +258,55 @@ def test_changes_are_named_and_refused_unless_they_are_allowed(finished: Path, t
     assert "lr: 0.25" in (run / "config.yaml").read_text()
     assert "allow_changes" not in (run / "config.yaml").read_text()
     assert batches_seen(run) == 7
+    assert rates(run)[0] == 0.25
     resume(run, "--trainer.max_steps", "8")  # what was allowed is the run's config now
+    assert rates(run)[0] == 0.25
+
+
+def rates(run: Path) -> list[float]:
+    """Return the learning rates of a run's optimizers, as its checkpoint has them."""
+    return [state["param_groups"][0]["lr"] for state in read_checkpoint(run)["optimizer_states"]]
+
+
+def test_a_new_run_from_a_checkpoint_has_the_settings_of_its_config(finished: Path, tmp_path: Path) -> None:
+    lr = ["--model.discriminator_optimizer.lr", "0.125"]
+    run = fit(tmp_path, *CGAN, "--trainer.max_steps", "6", "--ckpt_path", str(finished), *lr)
+    assert rates(run) == [0.001, 0.125]
+
+
+def test_losses_that_a_batch_does_not_have_are_taken_up(tmp_path: Path, after_batch: Signal) -> None:
+    """The generator has its turn in each third batch, and each second batch is logged."""
+    args = [*CGAN, "--model.discriminator_steps", "3", "--trainer.log_every_n_steps", "2"]
+    whole = fit(tmp_path / "whole", *args, "--trainer.max_steps", "12")
+    after_batch(9, signal.SIGTERM)
+    run = fit(tmp_path / "run", *args, "--trainer.max_steps", "12", code=143)
+    resume(run)
+    check_same(run, whole)
+    assert sum("train/generator_loss" in row for row in rows(run)) == 5
+
+
+@pytest.mark.parametrize(("allowed", "code"), [(2, 0), (1, 1)])
+def test_a_run_that_diverges_goes_back_and_learns_more_slowly(
+    allowed: int, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loss_of = CGANModel.generator_loss
+
+    def diverging(self: CGANModel, *args: Any) -> Tensor:
+        loss: Tensor = loss_of(self, *args)
+        rate = self.optimizers()[0].param_groups[0]["lr"]
+        return loss * (float("nan") if self.batches_seen > 4 and rate > 1e-3 else 1.0)
+
+    monkeypatch.setattr(CGANModel, "generator_loss", diverging)
+    args = [*SMALL, *CGAN, "--trainer.max_steps", "8", "--checkpoint.every_n_batches", "2"]
+    args += ["--model.generator_optimizer.lr", "0.004", "--rollback", str(allowed), "--runs", str(tmp_path)]
+    assert main(args) == code
+    (run,) = tmp_path.glob("*/*")
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("rollback: ")]
+    assert len(told) == allowed
+    assert "goes back to the last checkpoint, with model.generator_optimizer.lr 0.002, " in told[0]
+    assert batches_seen(run) == (8 if code == 0 else 4)
+    assert rates(run)[0] == 0.004 / 2 ** (allowed if code == 0 else 0)
+    assert f"lr: {0.004 / 2**allowed:g}" in (run / "config.yaml").read_text()
 
 
 def test_a_run_without_a_checkpoint_is_an_error(finished: Path, tmp_path: Path, fails: Fails) -> None:

@@ -174,6 +174,7 @@ class CLI(LightningCLI):
             if is_first_process() and self.resumed is None:
                 self.run_folder.rmdir()
             raise
+        self.model.settings_from_config = self.resumed is None or config.allow_changes
         if self.resumed is not None and not config.allow_changes:
             check_processes(self.beginning, self.resumed, trainer.world_size)
         return trainer

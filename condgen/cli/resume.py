@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
+from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch.cli import LightningArgumentParser
 
 from condgen.checkpoints import newest_run
@@ -22,7 +23,7 @@ FREE = (
     "trainer.profiler", "trainer.limit_val_batches", "trainer.val_check_interval", "trainer.check_val_every_n_epoch",
     "checkpoint", "grid", "collapse", "evaluation", "likelihood",
     "data.workers", "data.cache_gib", "data.eval_batch_size", "data.download",
-    "timeout", "config", "include", "ckpt_path", "resume", "allow_changes", "weights_only",
+    "timeout", "rollback", "config", "include", "ckpt_path", "resume", "allow_changes", "weights_only",
 )  # fmt: skip
 """What a resumed run may be given anew: how long it trains, and how it is watched; never what it learns."""
 
@@ -31,6 +32,12 @@ def add_resume(parser: LightningArgumentParser) -> None:
     """Add the options that let a run go on."""
     parser.add_argument("--resume", type=str | None, default=None, help="run's folder: go on there, bit for bit")
     parser.add_argument("--allow_changes", action="store_true", help="go on though the config has changed")
+    parser.add_argument(
+        "--rollback",
+        type=NonNegativeInt,
+        default=0,
+        help="times that a run whose loss is not finite goes back to its last checkpoint, with half the learning rates",
+    )
 
 
 def resumed_folder(args: list[str]) -> Path | None:

@@ -12,7 +12,7 @@ from lightning.pytorch.cli import LightningCLI
 
 from condgen.allocation import memory_kept
 from condgen.checkpoints import CheckpointError, find_checkpoint, restore
-from condgen.cli.errors import UserError
+from condgen.cli.errors import RunError, UserError
 from condgen.cli.explain import explain
 from condgen.cli.failures import failures
 from condgen.cli.files import is_first_process
@@ -22,6 +22,7 @@ from condgen.cli.lock import locked
 from condgen.cli.quiet import quiet
 from condgen.cli.restricted import restricted
 from condgen.cli.resume import resumed_folder
+from condgen.cli.rollback import options_of_retreat
 from condgen.cli.saved_config import SaveConfig
 from condgen.cli.summary import beginning, ending
 from condgen.cli.tracking import tracked
@@ -43,8 +44,15 @@ def start(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
     quiet()
     with restricted(trusted):
         cli = build(verb, args, trusted)
-        execute(cli, verb)
-    return cli
+        while True:
+            try:
+                execute(cli, verb)
+                return cli
+            except RunError as error:
+                if verb != "fit" or not cli.config.fit.rollback:
+                    raise
+                again = options_of_retreat(cli, error)
+            cli = build(verb, again, trusted)
 
 
 def build(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:

@@ -165,6 +165,7 @@ class AdversarialModel(GenerativeModel):
 
     def on_train_start(self) -> None:
         """Refuse what cannot be trained, such as an end within a window; note what to freeze, say what is idle."""
+        super().on_train_start()
         refuse_fused_clipping(self.trainer, self.gradient_clip_val, "gradient_clip_val")
         refuse_scaled_windows(self.trainer, self.accumulate_grad_batches)
         refuse_cut_window(self.trainer, self.accumulate_grad_batches)

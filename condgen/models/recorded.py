@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from math import isfinite
 from typing import Any, Self, cast
 
@@ -36,6 +37,9 @@ class RecordedModule(L.LightningModule):
     """Batches per step under manual optimisation; 0 for as many as the trainer says."""
     init_args: dict[str, Any]
     """The constructor's arguments in plain values, as a checkpoint keeps them."""
+    settings_from_config: bool = False
+    """Whether the optimizers of a training that begins from a checkpoint have the settings that they were made with,
+    such as the learning rate, in place of those in the checkpoint."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Note the constructor's arguments; without any, a copy or an unpickled model is being made."""
@@ -52,6 +56,8 @@ class RecordedModule(L.LightningModule):
         self.batches_seen = 0
         self.images_seen = 0
         self.losses: dict[str, Tensor] = {}
+        self._losses_before: dict[str, float] = {}
+        self._settings: list[list[dict[str, Any]]] = []
         self.guard = Guard()
         self.gradient_norm: Tensor | None = None
         self.gradient_norms: dict[str, Tensor] = {}
@@ -82,6 +88,16 @@ class RecordedModule(L.LightningModule):
         skip_empty_hooks(self.trainer)
         self.guard.start(self.device)
         self._players.clear()
+        self._settings = [settings_of(optimizer) for optimizer in self.trainer.optimizers]
+
+    def on_train_start(self) -> None:
+        """Take up the losses of a checkpoint, and give the optimizers the config's settings if that is wanted."""
+        self.losses |= {name: torch.tensor(value, device=self.device) for name, value in self._losses_before.items()}
+        if self.settings_from_config and not self.trainer.lr_scheduler_configs:
+            for optimizer, settings in zip(self.trainer.optimizers, self._settings, strict=True):
+                for group, given in zip(optimizer.param_groups, settings, strict=True):
+                    group.pop("initial_lr", None)
+                    group.update(given)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the global generators from (run seed, rank, batches seen), and forget the last batch's gradients."""
@@ -162,14 +178,14 @@ class RecordedModule(L.LightningModule):
             logger.log_metrics(dict(values), step=self.images_seen)
 
     def check_finite(self) -> None:
-        """Stop if a loss, a gradient or a parameter was, or is, not finite.
+        """Stop if a loss, a gradient, a parameter or a buffer was, or is, not finite.
 
         Raises:
             FloatingPointError: Naming the first.
         """
         self.guard.look()
-        for name, parameter in self.named_parameters():
-            if not torch.isfinite(parameter).all():
+        for name, value in chain(self.named_parameters(), self.named_buffers()):
+            if value.is_floating_point() and not torch.isfinite(value).all():
                 raise FloatingPointError(f"{name} is not finite after batch {self.batches_seen}; nothing was saved")
 
     # ------------------------------------------------------------------ checkpoints
@@ -189,10 +205,11 @@ class RecordedModule(L.LightningModule):
             "class_path": class_path(type(self)),
             "seed": run_seed(),
             "progress": self.progress(),
+            "losses": {name: float(value) for name, value in self.losses.items()},
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the counters.
+        """Restore the counters and the last losses, some of which the next batch may not have anew.
 
         Raises:
             ValueError: If the checkpoint is of another kind of model.
@@ -203,7 +220,13 @@ class RecordedModule(L.LightningModule):
             raise ValueError(f"the checkpoint is of {card.get('class_path')}, not of {class_path(type(self))}")
         for name in own:
             setattr(self, name, int(saved[name]))
+        self._losses_before = {str(name): float(value) for name, value in card.get("losses", {}).items()}
 
     def progress(self) -> dict[str, int]:
         """Return the counters that a checkpoint keeps."""
         return {"batches_seen": self.batches_seen, "images_seen": self.images_seen}
+
+
+def settings_of(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """Return what each group of an optimizer's parameters is trained by."""
+    return [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
