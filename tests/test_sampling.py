@@ -36,6 +36,14 @@ def test_an_image_does_not_depend_on_its_company(model: GenerativeModel) -> None
     assert not torch.equal(five[3], alone)
 
 
+def test_a_device_has_a_chunk_that_it_is_fast_at(digits: Digits) -> None:
+    model = small_cgan(digits)
+    assert (model.sample_chunk, model.sampler_card["chunk"]) == (64, 64)
+    assert model.to("meta").sample_chunk == 256
+    model.sample_chunk = 5
+    assert model.sampler_card["chunk"] == 5
+
+
 def test_condition_and_seed_both_change_the_image(model: GenerativeModel) -> None:
     images = model.sample(label(3, 4, 3), seeds=torch.tensor([7, 7, 8]))
     assert (images[0] - images[1]).abs().max() > 0.01

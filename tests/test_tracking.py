@@ -13,6 +13,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import wandb
@@ -174,6 +175,29 @@ def test_without_key_or_network_one_line_is_said_and_the_run_goes_on(
     wandb.teardown()  # all is written then
     assert "the run goes on, offline" in lines[0]
     assert read_offline_run(only(tmp_path, "runs/cgan-digits/*/wandb/offline-run-*")).summary["val/fd_digits"] > 0
+
+
+@pytest.mark.parametrize("when", ["at the start", "later"])
+def test_a_run_outlives_wandb(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    log = wandb.Run.log
+
+    def failing(self: wandb.Run, values: dict[str, Any], *args: Any) -> None:
+        if values["images_seen"] > 64:
+            raise ConnectionResetError("Connection lost")
+        log(self, values, *args)
+
+    if when == "later":
+        monkeypatch.setattr(wandb.Run, "log", failing)
+    else:
+        monkeypatch.setenv("WANDB_MODE", "nonsense")
+    assert main(["fit", *FIT, *WANDB]) == 0
+    told = capfd.readouterr()
+    (line,) = (line for line in (told.out + told.err).splitlines() if "wandb" in line)
+    assert line.endswith("; the run goes on without it")
+    assert only(tmp_path, "runs/cgan-digits/*/checkpoints/last.ckpt").is_file()
 
 
 def test_any_other_logger_is_told_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,13 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, cast
 
-from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.fabric.loggers.logger import _DummyExperiment, rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -92,15 +92,21 @@ class WandbLog(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Run:
-        """The run of W&B, in the first process."""
-        if self._experiment is None:
-            run = self._begin()
-            run.define_metric("images_seen")
-            run.define_metric("*", step_metric="images_seen")
-            self._experiment = run
-        return cast("Run", self._experiment)
+        """The run of W&B, in the first process; one that does nothing where W&B has failed."""
+        if self._experiment is None and not self.is_lost:
+            try:
+                self._experiment = self._begin()
+            except Exception as error:  # as in `surviving`
+                self.lose(error)
+        return cast("Run", _DummyExperiment() if self.is_lost else self._experiment)
 
     def _begin(self) -> Run:
+        run = self._started()
+        run.define_metric("images_seen")
+        run.define_metric("*", step_metric="images_seen")
+        return run
+
+    def _started(self) -> Run:
         from wandb.errors import Error
 
         if not self._offline:
@@ -122,9 +128,15 @@ class WandbLog(WandbLogger):
         return wandb.init(**told, reinit="finish_previous")
 
     def lose(self, error: Exception) -> None:
-        """Go on without W&B, whose helpers may have ended."""
+        """Go on without W&B, and let it end now rather than with the process, where it would fail aloud."""
+        if self.is_lost:
+            return
         self.is_lost = True
         print(f"wandb: {in_a_line(error)}; the run goes on without it")
+        with suppress(Exception):
+            import wandb
+
+            wandb.teardown(exit_code=1)
 
     @surviving
     def log_hyperparams(self, params: Any) -> None:

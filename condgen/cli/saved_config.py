@@ -13,7 +13,7 @@ from condgen.callbacks import run_folder
 from condgen.whole import whole_file
 
 ORIGIN = "checkpoint: "
-UNSAVED = ("resume", "allow_changes")
+UNSAVED = ("resume", "allow_changes", "rollback")
 """Options of one call, which are no part of the run."""
 
 

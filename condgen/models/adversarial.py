@@ -69,7 +69,7 @@ class AdversarialModel(GenerativeModel):
         gradient_clip_val: Largest gradient norm of either player; null for no clipping.
         accumulate_grad_batches: Batches per optimizer step.
         ema_half_life: Half-life in images of the averaged generator that samples; null to sample with the raw one.
-        sample_chunk: Images per net evaluation in `sample`.
+        sample_chunk: Images per net evaluation in `sample`; null for what the device is fast at.
     """
 
     default_generator: ClassVar[type[nn.Module]]
@@ -98,7 +98,7 @@ class AdversarialModel(GenerativeModel):
         gradient_clip_val: float | None = None,
         accumulate_grad_batches: int = 1,
         ema_half_life: float | None = 10_000.0,
-        sample_chunk: int = 64,
+        sample_chunk: int | None = None,
     ) -> None:
         super().__init__(image_shape, cond_spec, sample_chunk)
         self.automatic_optimization = False

@@ -50,10 +50,8 @@ class GenerativeModel(RecordedModule, ABC):
     _raw = False
     _sampler: Any = None
 
-    def __init__(self, image_shape: Shape, cond_spec: CondSpec, sample_chunk: int) -> None:
+    def __init__(self, image_shape: Shape, cond_spec: CondSpec, sample_chunk: int | None) -> None:
         super().__init__(image_shape, cond_spec)
-        if sample_chunk < 1:
-            raise ValueError(f"sample_chunk must be at least 1, got {sample_chunk}")
         self.sample_chunk = sample_chunk
         self.images_at_ema_update = 0
 
@@ -73,6 +71,17 @@ class GenerativeModel(RecordedModule, ABC):
     def sampler(self, sampler: Any) -> None:
         self.check_sampler(sampler)
         self._sampler = sampler
+
+    @property
+    def sample_chunk(self) -> int:
+        """How many images an evaluation of the net makes; a GPU needs more of them than a CPU to be busy."""
+        return self._sample_chunk or (64 if self.device.type == "cpu" else 256)
+
+    @sample_chunk.setter
+    def sample_chunk(self, count: int | None) -> None:
+        if count is not None and count < 1:
+            raise ValueError(f"sample_chunk must be at least 1, or null, got {count}")
+        self._sample_chunk = count
 
     @property
     def raw(self) -> bool:

@@ -44,7 +44,7 @@ class DDPM(SingleLossModel):
         schedule: Factor of the learning rate as a function of images seen.
         ema_half_life: Half-life in images of the averaged net that samples; null to sample with the raw one.
         sampler: Default sampler; any other can be used after training.
-        sample_chunk: Images per net evaluation in `sample`.
+        sample_chunk: Images per net evaluation in `sample`; null for what the device is fast at.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class DDPM(SingleLossModel):
         schedule: Schedule | None = None,
         ema_half_life: float | None = 10_000.0,
         sampler: DiffusionSampler = DPMSolver(),  # noqa: B008
-        sample_chunk: int = 64,
+        sample_chunk: int | None = None,
     ) -> None:
         super().__init__(image_shape, cond_spec, optimizer=optimizer, schedule=schedule, sample_chunk=sample_chunk)
         if not 0 <= condition_dropout < 1:

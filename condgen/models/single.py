@@ -43,7 +43,7 @@ class SingleLossModel(GenerativeModel):
         cond_spec: The data's conditions, from the data module.
         optimizer: Factory of the optimizer; null for fused Adam(1e-3).
         schedule: Factor of the learning rate as a function of images seen.
-        sample_chunk: Images per net evaluation in `sample`.
+        sample_chunk: Images per net evaluation in `sample`; null for what the device is fast at.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class SingleLossModel(GenerativeModel):
         *,
         optimizer: OptimizerFactory | None,
         schedule: Schedule | None,
-        sample_chunk: int,
+        sample_chunk: int | None,
     ) -> None:
         super().__init__(image_shape, cond_spec, sample_chunk)
         self.make_optimizer = optimizer or partial(torch.optim.Adam, lr=1e-3, fused=True)

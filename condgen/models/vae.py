@@ -53,7 +53,7 @@ class VAE(SingleLossModel):
         schedule: Factor of the learning rate as a function of images seen.
         ema_half_life: Half-life in images of the averaged nets that sample and encode; null for the raw ones.
         sampler: What becomes of the decoder's output in `sample`.
-        sample_chunk: Images per net evaluation in `sample`.
+        sample_chunk: Images per net evaluation in `sample`; null for what the device is fast at.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class VAE(SingleLossModel):
         schedule: Schedule | None = None,
         ema_half_life: float | None = 10_000.0,
         sampler: DecoderSampler = DecoderSampler(),  # noqa: B008 - immutable
-        sample_chunk: int = 64,
+        sample_chunk: int | None = None,
     ) -> None:
         super().__init__(image_shape, cond_spec, optimizer=optimizer, schedule=schedule, sample_chunk=sample_chunk)
         self.likelihood = likelihood
