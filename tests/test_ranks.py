@@ -160,6 +160,7 @@ TIMEOUT = f"no progress for {ranks.TIMEOUT:g} seconds, last in <lambda> (faulty.
         ("torchrun", "1:batch:5:kill", "condgen: rank 1 is lost: it was killed"),
         ("by hand", "0:validation:2:kill", "condgen: rank 0 is lost: it was killed"),
         ("slurm", "1:batch:5:raise", "condgen: rank 1 failed: KeyError: 'no such thing'"),
+        ("by hand", "0:batch:5:raise", "condgen: rank 0 failed: KeyError: 'no such thing'"),
         ("slurm", "1:batch:5:hang", f"condgen: rank 1 is hanging: {TIMEOUT}"),
         pytest.param("torchrun", "0:save:2:hang", f"condgen: rank 0 is hanging: {TIMEOUT}", marks=SLOW),
         pytest.param("by hand", "1:save:1:exit", "condgen: rank 1 is lost: it was killed, or ended", marks=SLOW),

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import lightning as L
 
 from condgen.cli.errors import RankError, RunError, UserError
-from condgen.cli.watch.base import Fate, Place, Watch
+from condgen.cli.watch.base import Fate, Place, Watch, say
 from condgen.cli.watch.hub import Hub
 from condgen.cli.watch.launcher import take_over
 from condgen.cli.watch.member import Member
@@ -87,4 +87,6 @@ def conclude(watch: Watch, failure: BaseException | None) -> None:
     if isinstance(failure, SystemExit) and watch.place.processes > 1:
         raise RankError(*outcome(failure, watch.place.rank)) from failure
     if failure is not None:
+        if watch.place.processes > 1 and watch.place.rank == 0 and not own:
+            say(outcome(failure, 0).told)
         raise failure
