@@ -12,6 +12,7 @@ from resume_runs import FAMILIES, SMALL, check_same, fit, in_child, resume, rows
 
 from condgen.callbacks import RunLog
 from condgen.callbacks.kept import Kept
+from condgen.checkpoints import AtomicCheckpointIO, read_checkpoint
 from condgen.models import Classifier
 
 BEST = ["--checkpoint.monitor", "val/accuracy", "--checkpoint.mode", "max", "--checkpoint.keep", "2"]
@@ -55,6 +56,33 @@ def test_a_missing_score_is_named(tmp_path: Path, fails: Fails) -> None:
     args = [*SMALL, *FAMILIES["classifier"], "--runs", str(tmp_path), "--trainer.max_steps", "5"]
     line = fails(*args, "--checkpoint.monitor", "val/acuracy", code=1)
     assert "checkpoint.monitor: no score 'val/acuracy'; there are val/accuracy" in line
+
+
+def test_no_checkpoint_has_other_files_removed(tmp_path: Path, fails: Fails) -> None:
+    args = [*FAMILIES["classifier"], *BEST, "--trainer.max_steps", "3"]
+    run = fit(tmp_path / "runs", *args)
+    content, other = read_checkpoint(run), tmp_path / "other.txt"
+    other.write_text("kept")
+    content["callbacks"]["Checkpoint"]["scores"] = {str(other): -1e9}
+    AtomicCheckpointIO().save_checkpoint(content, run / "checkpoints" / "last.ckpt")
+    more = ["--trainer.max_steps", "9", "--checkpoint.keep", "1"]
+    line = fails("fit", "--resume", str(run), *more, code=1)
+    assert f"the checkpoint is damaged: it ranks {str(other)!r}" in line
+    assert other.read_text() == "kept"
+
+
+@pytest.mark.parametrize("score", [True, "1", None, [1.0]])
+def test_scores_are_numbers(score: Any) -> None:
+    with pytest.raises(ValueError, match=r"it ranks 'images=000000064\.ckpt' by"):
+        Kept(2, "score", "min").restore({"images=000000064.ckpt": score})
+
+
+@pytest.mark.parametrize("name", ["/etc/images=000000064.ckpt", "../images=000000064.ckpt", "last.ckpt", "", 5])
+def test_only_names_of_a_run_s_own_checkpoints_are_ranked(name: Any) -> None:
+    kept = Kept(2, "score", "min")
+    with pytest.raises(ValueError, match="is damaged: it ranks"):
+        kept.restore({name: 1.0})
+    assert not kept.scores
 
 
 @pytest.mark.parametrize(

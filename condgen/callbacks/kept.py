@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+NAME = re.compile(r"images=[0-9]{9,}\.ckpt")
+"""How `checkpoint_name` names a checkpoint."""
 
 
 @dataclass
@@ -39,6 +44,18 @@ class Kept:
         """Tell whether a score is among the best."""
         better = [other for other in self.scores.values() if (other <= score if self.mode == "min" else other >= score)]
         return self.number == -1 or len(better) < self.number
+
+    def restore(self, scores: Mapping[str, float]) -> None:
+        """Go on with the scores of a checkpoint. Files that are named here may be removed, so these are a run's own.
+
+        Raises:
+            ValueError: If a name is not one that condgen gives, or a score is no number.
+        """
+        for name, score in scores.items():
+            if not NAME.fullmatch(str(name)) or not isinstance(score, float):
+                what = f"{str(name)[:100]!r} by {str(score)[:20]!r}"
+                raise ValueError(f"the checkpoint is damaged: it ranks {what}, not images=000064000.ckpt by a number")
+        self.scores = dict(scores)
 
     def on_disk(self) -> dict[str, float]:
         """Return the scores of those files that are there."""

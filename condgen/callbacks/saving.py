@@ -128,7 +128,7 @@ class Saving(CheckpointBase):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a state."""
         self._rows, self._validating, self.stack = (state_dict[name] for name in ("rows", "validating", "stack"))
-        self.kept.scores = dict(state_dict["scores"])
+        self.kept.restore(state_dict["scores"])
 
 
 def batches_seen(trainer: L.Trainer) -> int:
