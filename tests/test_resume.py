@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -333,6 +334,103 @@ def test_a_damaged_last_checkpoint_costs_only_what_came_after_the_one_before(
     resume(run)
     assert "last.ckpt is damaged" in capsys.readouterr().out
     check_same(run, whole)
+
+
+def rewritten(finished: Path, tmp_path: Path, place: str, value: Any) -> Path:
+    """A run whose last checkpoint was written anew, with another value at a place such as `loops.fit_loop`."""
+    run = Path(shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("images=*")))
+    content = read_checkpoint(run)
+    *parents, last = (int(key) if key.isdigit() else key for key in place.split("."))
+    holder = reduce(lambda found, key: found[key], parents, content)
+    if value is GONE:
+        del holder[last]
+    else:
+        holder[last] = value
+    AtomicCheckpointIO().save_checkpoint(content, run / "checkpoints" / "last.ckpt")
+    return run
+
+
+GONE = object()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("loops", GONE),
+        ("loops", {}),
+        ("optimizer_states", []),
+        ("optimizer_states", GONE),
+        ("lr_schedulers", 5),
+        ("callbacks", []),
+        ("epoch", None),
+        ("global_step", "x"),
+        ("pytorch-lightning_version", 5),
+    ],
+)
+def test_a_part_that_is_missing_or_of_another_type_is_named(
+    place: str, value: Any, finished: Path, tmp_path: Path, fails: Fails
+) -> None:
+    run = rewritten(finished, tmp_path, place, value)
+    more = ["--trainer.max_steps", "7"]
+    line = f"last.ckpt is not as condgen writes it for training: look at its {place}"
+    assert line in fails("fit", "--resume", str(run), *more)
+    assert line in fails(*SMALL, *CGAN, "--runs", str(tmp_path / "new"), "--ckpt_path", str(run), *more)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_run_goes_on_only_with_the_state_of_its_checkpoints(finished: Path, tmp_path: Path, fails: Fails) -> None:
+    run = rewritten(finished, tmp_path, "callbacks.Checkpoint", GONE)
+    line = fails("fit", "--resume", str(run), "--trainer.max_steps", "7")
+    assert "look at its callbacks.Checkpoint" in line
+    fit(tmp_path / "new", *CGAN, "--ckpt_path", str(run), "--trainer.max_steps", "7")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        ("loops.fit_loop", 5, "AttributeError"),
+        ("loops.fit_loop.state_dict.combined_loader", [{"batches": "x"}], "TypeError"),
+        ("optimizer_states.0.state", 5, "AttributeError"),
+        ("optimizer_states.0.param_groups.0.lr", "x", "TypeError"),
+        ("callbacks.Checkpoint", {"rows": "x", "validating": 3, "scores": 5, "stack": 7}, "AttributeError"),
+        ("callbacks.Checkpoint.rows", "x", "TypeError"),
+        ("callbacks.TrainingTime.seconds", "x", "TypeError"),
+        ("pytorch-lightning_version", "1.0.0", "KeyError"),
+    ],
+)
+def test_a_checkpoint_from_which_training_fails_at_once_is_named(
+    place: str, value: Any, told: str, finished: Path, tmp_path: Path, fails: Fails
+) -> None:
+    run = rewritten(finished, tmp_path, place, value)
+    line = fails("fit", "--resume", str(run), "--trainer.max_steps", "7", code=1)
+    assert f"last.ckpt may not be as condgen writes it, for training cannot go on: {told}: " in line
+    assert "set CONDGEN_TRACEBACK=1" in line
+
+
+def test_a_failure_later_on_is_not_blamed_on_the_checkpoint(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+
+    def on_train_batch_end(self: Any, trainer: Any, model: Any, *_: Any) -> None:
+        if model.batches_seen == 7:
+            raise TypeError("a callback's own")
+
+    monkeypatch.setattr(EvaluateSamples, "on_train_batch_end", on_train_batch_end)
+    with pytest.raises(TypeError, match="a callback's own"):
+        resume(run, "--trainer.max_steps", "8")
+
+
+@pytest.mark.parametrize(("name", "value"), [("batches_seen", "x"), ("images_seen", None), ("images_seen", 0.5)])
+def test_counters_are_counts(name: str, value: Any, finished: Path, tmp_path: Path, fails: Fails) -> None:
+    run = rewritten(finished, tmp_path, f"condgen.progress.{name}", value)
+    assert "is damaged: its progress is {" in fails("fit", "--resume", str(run), "--trainer.max_steps", "7")
+
+
+def test_counters_are_the_model_s(finished: Path, tmp_path: Path, fails: Fails) -> None:
+    run = rewritten(finished, tmp_path, "condgen.progress.batches_seen", GONE)
+    line = fails("fit", "--resume", str(run), "--trainer.max_steps", "7", code=1)
+    assert "the checkpoint counts images_seen, " in line
 
 
 def test_another_number_of_processes_is_refused(finished: Path, tmp_path: Path, fails: Fails) -> None:

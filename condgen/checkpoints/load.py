@@ -122,6 +122,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     parts = (card.get("progress"), content.get("hyper_parameters"), content.get("state_dict"))
     if not isinstance(card.get("class_path"), str) or not all(isinstance(part, dict) for part in parts):
         raise CheckpointError(f"{file} is damaged: its class, arguments, progress or weights are missing")
+    if not all(isinstance(count, int) for count in card["progress"].values()):
+        raise CheckpointError(
+            f"{file} is damaged: its progress is {str(card['progress'])[:100]}, not numbers of batches"
+        )
     return content
 
 

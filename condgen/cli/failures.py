@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from condgen.cli.errors import RunError, UserError
@@ -16,6 +17,8 @@ from condgen.interrupts import Interrupted
 if TYPE_CHECKING:
     from condgen.cli.lightning import CLI
 
+HINT = "(set CONDGEN_TRACEBACK=1 to see where)"
+
 
 @contextmanager
 def failures(cli: CLI) -> Iterator[None]:
@@ -24,14 +27,33 @@ def failures(cli: CLI) -> Iterator[None]:
         with unless_unused(cli):
             yield
     except (ValueError, OSError, FloatingPointError, MisconfigurationException) as error:
-        raise RunError(f"{error} (set CONDGEN_TRACEBACK=1 to see where)") from error
+        raise RunError(f"{error} {HINT}") from error
     except Interrupted:
         tell_how_to_go_on(cli)
         raise
-    except RuntimeError as error:
+    except (TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RuntimeError) as error:
         if "Error(s) in loading state_dict" in str(error):
             raise UserError(f"the checkpoint does not fit the model: {str(error).splitlines()[1].strip()}") from error
+        if is_of_the_beginning(cli, error):
+            told = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:300]}"
+            file = cli.config_init.fit.ckpt_path
+            raise RunError(
+                f"{file} may not be as condgen writes it, for training cannot go on: {told} {HINT}"
+            ) from error
         raise
+
+
+def is_of_the_beginning(cli: CLI, error: Exception) -> bool:
+    """Tell whether training fails at once where a checkpoint let it begin, by itself: it is read, or its first batch.
+
+    Memory may be short anywhere, and of several processes one may fail for another's sake.
+    """
+    if cli.beginning is None or isinstance(error, torch.OutOfMemoryError):
+        return False
+    if isinstance(error, RuntimeError) and cli.trainer.world_size > 1:
+        return False
+    begun: int = cli.beginning["condgen"]["progress"].get("batches_seen", 0)
+    return getattr(cli.model, "batches_seen", 0) <= begun + 1
 
 
 @contextmanager

@@ -41,7 +41,7 @@ from condgen.cli.files import is_first_process, shared_run_folder
 from condgen.cli.precision import choose_precision
 from condgen.cli.profiler import NoProfiler
 from condgen.cli.restricted import check_config
-from condgen.cli.resume import add_resume, check_changes, check_processes, finished, folder_of_job
+from condgen.cli.resume import add_resume, check_changes, check_parts, check_processes, finished, folder_of_job
 from condgen.cli.secrets import refuse_secrets
 from condgen.cli.tracking import tags
 from condgen.cli.trainer_flags import check_sync, check_trainer, strategy_for, with_atomic_saves
@@ -56,6 +56,7 @@ class CLI(LightningCLI):
     resumed: Path | None = None
     more_given = False
     trusted: Sequence[str] = ()
+    beginning: dict[str, Any] | None = None
     exported: dict[str, Any] | None = None
     precision_reason: str | None = None
 
@@ -130,10 +131,11 @@ class CLI(LightningCLI):
             self.beginning = read_checkpoint(config.ckpt_path)
             if is_export(self.beginning):
                 raise UserError(f"{config.ckpt_path} holds what sampling needs alone; train on from a run's checkpoint")
+            check_parts(self.beginning, config.ckpt_path, of_run=self.resumed is not None)
             if what := finished(self.beginning, config.trainer):
                 raise UserError(f"{config.ckpt_path} {what}")
-        if self.resumed is not None and is_first_process():
-            print(f"goes on from step {self.beginning['global_step']} in {self.resumed}")
+            if self.resumed is not None and is_first_process():
+                print(f"goes on from step {self.beginning['global_step']} in {self.resumed}")
 
     def before_instantiate_classes(self) -> None:
         """Refuse what would be ignored or fail late, and choose the precision where it is left open."""
@@ -175,7 +177,7 @@ class CLI(LightningCLI):
                 self.run_folder.rmdir()
             raise
         self.model.settings_from_config = self.resumed is None or config.allow_changes
-        if self.resumed is not None and not config.allow_changes:
+        if self.resumed is not None and self.beginning is not None and not config.allow_changes:
             check_processes(self.beginning, self.resumed, trainer.world_size)
         return trainer
 

@@ -27,6 +27,14 @@ FREE = (
 )  # fmt: skip
 """What a resumed run may be given anew: how long it trains, and how it is watched; never what it learns."""
 
+PARTS = {
+    "global_step": int, "epoch": int, "loops": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list,
+    "pytorch-lightning_version": str,
+}  # fmt: skip
+"""What training goes on from, and of which type."""
+FILLED = ("loops", "optimizer_states")
+"""Which of them are never empty."""
+
 
 def add_resume(parser: LightningArgumentParser) -> None:
     """Add the options that let a run go on."""
@@ -88,6 +96,26 @@ def walk(value: Any, name: str) -> Iterator[tuple[str, Any]]:
     for key, item in value.items():
         own = () if key in ("class_path", "init_args") else (str(key),)
         yield from walk(item, ".".join((*([name] if name else []), *own)))
+
+
+def check_parts(checkpoint: Mapping[str, Any], file: str, *, of_run: bool) -> None:
+    """Refuse a checkpoint from which training would begin anew, or could not begin.
+
+    Args:
+        checkpoint: What was read.
+        file: Where.
+        of_run: Whether the run that it is of goes on, which condgen's callback is needed for.
+
+    Raises:
+        UserError: Naming what is missing, or of another type.
+    """
+    found = {name: checkpoint.get(name) for name in PARTS}
+    wrong = [name for name, kind in PARTS.items() if not isinstance(found[name], kind)]
+    wrong += [name for name in FILLED if name not in wrong and not found[name]]
+    if of_run and not callback_state(checkpoint):
+        wrong.append("callbacks.Checkpoint")
+    if wrong:
+        raise UserError(f"{file} is not as condgen writes it for training: look at its {', '.join(wrong)}")
 
 
 def check_processes(checkpoint: Mapping[str, Any], folder: Path, processes: int) -> None:

@@ -216,8 +216,10 @@ class RecordedModule(L.LightningModule):
         """
         card = checkpoint.get("condgen", {})
         saved, own = card.get("progress", {}), self.progress()
-        if card.get("class_path") != class_path(type(self)) or saved.keys() != own.keys():
+        if card.get("class_path") != class_path(type(self)):
             raise ValueError(f"the checkpoint is of {card.get('class_path')}, not of {class_path(type(self))}")
+        if saved.keys() != own.keys():
+            raise ValueError(f"the checkpoint counts {', '.join(saved)}, and the model {', '.join(own)}")
         for name in own:
             setattr(self, name, int(saved[name]))
         self._losses_before = {str(name): float(value) for name, value in card.get("losses", {}).items()}
