@@ -407,6 +407,25 @@ def test_a_checkpoint_from_which_training_fails_at_once_is_named(
     assert "set CONDGEN_TRACEBACK=1" in line
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("exp_avg", lambda value: value.flatten()[:3]),
+        ("exp_avg_sq", lambda value: torch.zeros(1).expand(value.shape)),
+        ("exp_avg", lambda value: value.to_sparse()),
+        ("step", lambda value: value.flatten()[:0]),
+    ],
+)
+def test_an_optimizer_s_state_fits_its_parameters(
+    name: str, change: Callable[[torch.Tensor], torch.Tensor], finished: Path, tmp_path: Path, fails: Fails
+) -> None:
+    """Fused kernels would write beside it."""
+    value = read_checkpoint(finished)["optimizer_states"][0]["state"][0][name]
+    run = rewritten(finished, tmp_path, f"optimizer_states.0.state.0.{name}", change(value))
+    line = fails("fit", "--resume", str(run), "--trainer.max_steps", "7", code=1)
+    assert f"the checkpoint is damaged: an optimizer's {name} does not fit its parameter" in line
+
+
 def test_a_failure_later_on_is_not_blamed_on_the_checkpoint(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

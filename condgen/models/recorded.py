@@ -16,7 +16,7 @@ from condgen import __version__
 from condgen.checks import check_condition, check_range, check_shape
 from condgen.models.guard import Guard
 from condgen.models.plain import class_path, constructor_arguments
-from condgen.models.stepping import ask_runtime_for_gpus, skip_empty_hooks, window_ends
+from condgen.models.stepping import ask_runtime_for_gpus, refuse_unfit_state, skip_empty_hooks, window_ends
 from condgen.seeding import run_seed, seed_batch
 from condgen.types import Batch, CondSpec, Shape
 
@@ -125,6 +125,7 @@ class RecordedModule(L.LightningModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Keep a step that is not finite from the weights; a subclass calls this before it clips."""
         if optimizer not in self._players:
+            refuse_unfit_state(optimizer)
             first = optimizer.param_groups[0]["params"][0]
             name = next((name for name, parameter in self.named_parameters() if parameter is first), "the weights")
             self._players[optimizer] = name.partition(".")[0]

@@ -10,6 +10,8 @@ from typing import Any, cast
 import lightning as L
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor
+from torch.optim import Optimizer
 
 STEP_HOOKS = (
     "on_train_batch_start",
@@ -63,6 +65,17 @@ def refuse_fused_clipping(trainer: L.Trainer, clip: float | None, option: str) -
     fused = any(getattr(optimizer, "_step_supports_amp_scaling", False) for optimizer in trainer.optimizers)
     if clip and fused and trainer.precision == "16-mixed":
         raise ValueError(f"{option} with precision 16-mixed needs optimizers with fused: false")
+
+
+def refuse_unfit_state(optimizer: Optimizer) -> None:
+    """Refuse a state that does not fit a fused optimizer's parameters, by whose sizes its kernels write memory."""
+    dense = torch.ops.aten.is_non_overlapping_and_dense
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group.get("fused") else ():
+            for name, value in optimizer.state.get(parameter, {}).items():
+                shape = torch.Size() if name == "step" else parameter.shape
+                if isinstance(value, Tensor) and (value.shape != shape or not dense(value)):
+                    raise ValueError(f"the checkpoint is damaged: an optimizer's {name} does not fit its parameter")
 
 
 def refuse_scaled_windows(trainer: L.Trainer, size: int) -> None:
