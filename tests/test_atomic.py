@@ -126,6 +126,23 @@ def test_a_damaged_last_falls_back_and_says_so(run: Path, capsys: pytest.Capture
         load_model(run)
 
 
+def test_a_pipe_is_not_waited_for(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    last, others = run / "checkpoints" / "last.ckpt", sorted(run.glob("checkpoints/images=*.ckpt"))
+    last.unlink()
+    os.mkfifo(last)
+    assert load_model(run).batches_seen == 2
+    assert "last.ckpt is damaged: it is not a regular file; images=000000128.ckpt is taken" in capsys.readouterr().out
+    for other in others:
+        other.unlink()
+        os.mkfifo(other)
+    with pytest.raises(CheckpointError, match=r"last\.ckpt is damaged: it is not a regular file; the run has no other"):
+        load_model(run)
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        load_model(last)
+    with pytest.raises(CheckpointError, match="it is not a regular file"):
+        IO.load_checkpoint(last)
+
+
 def test_leftovers_are_swept_by_the_next_save(content: dict[str, Any], run: Path) -> None:
     folder = run / "checkpoints"
     (folder / ".last.ckpt.0123456789abcdef.part").write_bytes(b"half")

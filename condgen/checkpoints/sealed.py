@@ -6,6 +6,7 @@ import struct
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from stat import S_ISREG
 from typing import BinaryIO
 
 from condgen.heartbeat import heart
@@ -66,9 +67,11 @@ def check_seal(path: Path) -> None:
     """Compare a file with its hash; a zip file without a comment, which `torch.save` wrote by itself, has none.
 
     Raises:
-        ValueError: If the file is not as it was written.
+        ValueError: If the file is not as it was written, or is a pipe or the like, which could be waited for forever.
     """
     status = path.stat()
+    if not S_ISREG(status.st_mode):
+        raise ValueError("it is not a regular file")
     _check(path, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
