@@ -105,6 +105,22 @@ def test_a_checkpoint_of_torch_save_alone_is_read(content: dict[str, Any], tmp_p
     assert load_model(tmp_path / "plain.ckpt").batches_seen == 2
 
 
+def test_altered_weights_are_noticed_where_there_is_no_seal(content: dict[str, Any], run: Path, tmp_path: Path) -> None:
+    """As `torch.save` leaves a file, and as one is whose seal was cut off."""
+    plain, cut = tmp_path / "plain.ckpt", tmp_path / "cut.ckpt"
+    torch.save(content, plain)
+    cut.write_bytes((run / "checkpoints" / "last.ckpt").read_bytes()[: -COMMENT - 2] + bytes(2))
+    weight = content["state_dict"]["generator.net.layers.0.weight"].numpy().tobytes()
+    for file in (plain, cut):
+        assert load_model(file).batches_seen == 2
+        flip(file, file.read_bytes().index(weight) + 3, 6)
+        with pytest.raises(CheckpointError, match=r"the checksum of '.*/data/.*' in it is not the one"):
+            load_model(file)
+    cut.write_bytes(b"PK\x05\x06" + bytes(6) + b"\xff" * 10 + bytes(2))
+    with pytest.raises(CheckpointError, match="it is no whole zip file"):
+        load_model(cut)
+
+
 def test_a_damaged_last_falls_back_and_says_so(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     last = run / "checkpoints" / "last.ckpt"
     assert find_checkpoint(run) == last

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from stat import S_ISREG
 from typing import BinaryIO
+from zipfile import ZipFile
 
 from condgen.heartbeat import heart
 
@@ -64,7 +65,9 @@ class SealedWriter:
 
 
 def check_seal(path: Path) -> None:
-    """Compare a file with its hash; a zip file without a comment, which `torch.save` wrote by itself, has none.
+    """Compare a file with its hash.
+
+    A zip file without a comment, which `torch.save` wrote by itself, has none, and is held to its own checksums.
 
     Raises:
         ValueError: If the file is not as it was written, or is a pipe or the like, which could be waited for forever.
@@ -81,6 +84,7 @@ def _check(path: Path, inode: int, size: int, changed: int) -> None:
         file.seek(max(0, size - END - COMMENT))
         tail = file.read()
         if tail[-END:].startswith(b"PK\x05\x06") and tail.endswith(b"\0\0"):
+            _check_sums(path)
             return
         if tail[END - 2 : -64] != struct.pack("<H", COMMENT) + MARK:
             raise ValueError("its end is missing or altered")
@@ -91,3 +95,14 @@ def _check(path: Path, inode: int, size: int, changed: int) -> None:
             left -= len(block)
     if found.hexdigest().encode() != tail[-64:]:
         raise ValueError("its sha256 is not the one that was saved with it")
+
+
+def _check_sums(path: Path) -> None:
+    """Compare what a zip file holds with its checksums, which torch does not look at."""
+    try:
+        with ZipFile(path) as archive:
+            altered = archive.testzip()
+    except Exception as error:  # zipfile and its decompressors each raise their own
+        raise ValueError("it is no whole zip file") from error
+    if altered is not None:
+        raise ValueError(f"the checksum of {altered[:100]!r} in it is not the one that was saved with it")
