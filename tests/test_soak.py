@@ -6,10 +6,12 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from resume_runs import SMALL  # noqa: F401 - it makes experiments importable
 
+from condgen.callbacks.kept import Kept
 from experiments.soak import (
     harness,
     kills,
@@ -113,10 +115,22 @@ def test_mutated_configs_are_refused_in_a_line_or_three(tmp_path: Path, monkeypa
 def test_mutated_checkpoints_are_refused_or_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mutated_checkpoints, "CASES", 80)
     prepared = mutated_checkpoints.prepare(tmp_path / "prepared")
-    assert mutated_checkpoints.trial(0, prepared, tmp_path)["refused"] > 50
+    found = mutated_checkpoints.trial(0, prepared, tmp_path)
+    assert found["refused"] > 50
+    assert found.get("trained on", 0) + found.get("not trained on", 0) == 2
     monkeypatch.setattr("condgen.checkpoints.load.check_seal", lambda path: None)
     with pytest.raises(AssertionError, match="altered bytes were loaded"):
         mutated_checkpoints.trial(0, prepared, tmp_path / "again")
+
+
+def test_a_resumed_run_that_removes_a_file_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = mutated_checkpoints.prepare(tmp_path / "prepared")
+    hostile = Mock(randrange=lambda stop: 0, choice=lambda items: items[1])  # a score of the VAE, for a file outside
+    with harness.inside(prepared, tmp_path / "found"):
+        assert mutated_checkpoints.resumed(hostile) == "not trained on"
+    monkeypatch.setattr(Kept, "restore", lambda self, scores: setattr(self, "scores", dict(scores)))
+    with harness.inside(prepared, tmp_path / "again"):
+        assert "it touched [('vae.ckpt', " in mutated_checkpoints.resumed(hostile)
 
 
 def test_payloads_do_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

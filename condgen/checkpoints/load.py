@@ -123,9 +123,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(card.get("class_path"), str) or not all(isinstance(part, dict) for part in parts):
         raise CheckpointError(f"{file} is damaged: its class, arguments, progress or weights are missing")
     if not all(isinstance(count, int) for count in card["progress"].values()):
-        raise CheckpointError(
-            f"{file} is damaged: its progress is {str(card['progress'])[:100]}, not numbers of batches"
-        )
+        raise CheckpointError(f"{file} is damaged: its progress is {str(card['progress'])[:100]}, not counts")
     return content
 
 

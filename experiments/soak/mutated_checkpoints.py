@@ -2,7 +2,8 @@
 
 Bytes are altered in files as they are written, and no checkpoint of which a byte has changed may load; keys and values
 are altered in what files hold, which is written anew, as somebody would who wants them to be read. One in two hundred
-goes through the command line, as a process.
+goes through the command line, as a process; after each fortieth, a run trains on from a checkpoint of its own that was
+altered and written anew, with its seal, and may say one line, run nothing, and touch no file but its own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import copy
 import json
 import math
 import random
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import chdir
@@ -21,7 +23,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from condgen.checkpoints import CheckpointError, load_model, read_checkpoint
+from condgen.checkpoints import AtomicCheckpointIO, CheckpointError, load_model, read_checkpoint
 from condgen.checkpoints.export import content_hash
 from condgen.models.weights_hash import weights_hash
 from experiments.soak.harness import MARK, TooLong, call, call_process, inside, limited, watching
@@ -32,7 +34,13 @@ CASES = 200
 """Files of a trial."""
 AGAIN = 200
 """Every how many cases one is a process."""
+RESUMED = 40
+"""After how many cases a run is resumed."""
 NAMES = ("cgan", "vae", "ddpm")
+FURTHER = ("--trainer.max_steps", "3", "--trainer.max_time", "00:00:00:05", "--checkpoint.keep", "1")
+"""Options of a run that trains on for a step, or for seconds, if its counters were altered."""
+RANKED = {"vae": ("--checkpoint.monitor", "val/elbo")}
+"""Scores of what is kept, where there are any."""
 VALUES: list[Any] = [
     None, True, -1, 0, 1, 2**31, 2**63, 10**12, -(10**12), 0.5, 1e308, math.nan, math.inf, "", "x", "a" * 10_000, "💥",
     [], {}, [[]], [None], [10**12], {"class_path": "x"}, {"factory": "os.system", "init_args": {}}, (1, 2), "\0",
@@ -45,13 +53,14 @@ Change = Callable[[random.Random, Path, Path], None]
 
 
 def prepare(folder: Path) -> Path:
-    """Train small models; keep a checkpoint and an export of each."""
+    """Train small models; keep a checkpoint and an export of each, and its run's folder."""
     folder.mkdir(parents=True)
     with chdir(folder):
         for name in NAMES:
             run = fit(Path("runs"), *FAMILIES[name], "--trainer.max_steps", "2")
             assert call(["export", str(run), f"{name}.safetensors"]).code == 0
-            (run / "checkpoints" / "last.ckpt").rename(f"{name}.ckpt")
+            shutil.copy(run / "checkpoints" / "last.ckpt", f"{name}.ckpt")
+            run.rename(name)
     return folder
 
 
@@ -73,6 +82,12 @@ def trial(seed: int, prepared: Path, folder: Path) -> dict[str, Any]:
                 problems.append({"kind": kind, "file": original.name, "number": number, "problem": result[:3000]})
             else:
                 found[result] += 1
+            if number % RESUMED == RESUMED - 1:
+                result = resumed(random.Random(f"{seed} {number}"))
+                if result.startswith("problem"):
+                    problems.append({"kind": "resumed", "number": number, "problem": result[:3000]})
+                else:
+                    found[result] += 1
     assert not problems, json.dumps(problems, indent=1)
     return dict(found)
 
@@ -109,6 +124,37 @@ def as_process(file: Path, result: str, folder: Path) -> str:
     outcome = call_process(["info", str(file)], folder)
     due = 2 if result == "refused" else 0
     return result if outcome.code == due and not outcome.problem else f"problem: process {outcome} after {result}"
+
+
+# ---------------------------------------------------------------------- training
+
+
+def resumed(draw: random.Random) -> str:
+    """Let a run train on from an altered checkpoint; say what became of it."""
+    name = draw.choice(NAMES)
+    run = Path(shutil.copytree(name, "resumed", ignore=shutil.ignore_patterns("images=*")))
+    file, before = run / "checkpoints" / "last.ckpt", others(run)
+    content = read_checkpoint(file)
+    parts = [content, *(content[part] for part in ("loops", "callbacks", "condgen")), *content["optimizer_states"]]
+    if draw.randrange(4) == 0:
+        content["callbacks"]["Checkpoint"]["scores"] = {str(Path(f"{name}.ckpt").absolute()): draw.choice((-1e9, 1e9))}
+    else:
+        for _ in range(draw.choice((1, 1, 2))):
+            alter(draw, draw.choice(parts))
+    AtomicCheckpointIO().save_checkpoint(content, file)
+    with watching() as events:
+        outcome = call(["fit", "--resume", str(run), *FURTHER, *RANKED.get(name, ())], train=True)
+    lost = before.items() - others(run).items()
+    shutil.rmtree(run)
+    if outcome.problem or events or lost or (outcome.code and len(outcome.err.strip().splitlines()) > 1):
+        return f"problem: {outcome}; it ran {events}; it touched {sorted(lost)}"
+    return "trained on" if outcome.code == 0 else "not trained on"
+
+
+def others(run: Path) -> dict[str, int]:
+    """When each file here was written that is not the run's."""
+    files = (path for path in Path().rglob("*") if path.is_file() and run not in path.parents)
+    return {str(path): path.stat().st_mtime_ns for path in files}
 
 
 # ---------------------------------------------------------------------- bytes
