@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from evaluate_inputs import Fails
 from resume_runs import CGAN, SMALL, batches_seen, check_same, fit, resume
 
 from condgen.callbacks import EvaluateSamples, SampleGrid
@@ -183,12 +184,18 @@ def test_a_signal_that_python_lost_is_not_lost(monkeypatch: pytest.MonkeyPatch) 
 # ---------------------------------------------------------------------- clusters
 
 
-def test_a_slurm_job_is_queued_again_and_goes_on_by_itself(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def job_77(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process is the one of a SLURM job."""
     job = {"NTASKS": "1", "NTASKS_PER_NODE": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0", "JOB_ID": "77"}
     for name, value in (job | {"JOB_NAME": "train", "JOB_NODELIST": "localhost"}).items():
         monkeypatch.setenv(f"SLURM_{name}", value)
+
+
+@pytest.mark.usefixtures("job_77")
+def test_a_slurm_job_is_queued_again_and_goes_on_by_itself(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     calls = tmp_path / "calls"
     (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {calls}\n')
     (tmp_path / "scontrol").chmod(0o755)
@@ -205,6 +212,32 @@ def test_a_slurm_job_is_queued_again_and_goes_on_by_itself(
     assert main([*SMALL, "--runs", str(tmp_path / "runs"), *ARGS]) == 0
     assert list((tmp_path / "runs").glob("*/*")) == [run]
     check_same(run, whole)
+
+
+@pytest.mark.usefixtures("job_77")
+def test_a_job_that_trains_several_runs_goes_on_with_each_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: Fails
+) -> None:
+    begun = [*SMALL, *CGAN, "--runs", str(tmp_path)]
+    for name, lr in (("exp/a", "0.001"), ("b", "0.5")):
+        two = ["--name", name, "--model.generator_optimizer.lr", lr, "--trainer.max_steps", "2"]
+        assert main([*begun, *two]) == 0
+    (run,) = tmp_path.glob("exp/a/*-job77")
+    capsys.readouterr()
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert main([*begun, "--name", "exp/a", "--trainer.max_steps", "3"]) == 0
+    assert f"goes on from step 2 in {run}" in capsys.readouterr().out
+    line = fails(*begun, "--name", "b", "--trainer.max_steps", "3")
+    assert f"--resume {tmp_path}/b/" in line
+    assert "model.generator_optimizer.lr is 0.5 there and 0.001 here" in line
+
+
+def test_torchrun_goes_on_with_the_same_config_alone(
+    whole: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails
+) -> None:
+    monkeypatch.setattr("condgen.cli.resume.restarted_folder", lambda: whole)
+    line = fails(*SMALL, *ARGS, "--runs", str(whole.parent.parent), "--seed_everything", "3")
+    assert f"--resume {whole}: seed_everything is 0 there and 3 here" in line
 
 
 # ---------------------------------------------------------------------- real processes

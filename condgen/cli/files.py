@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from condgen.cli.elastic import remember
 from condgen.cli.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
 
 RUN_FOLDER = "CONDGEN_RUN_FOLDER"
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -17,6 +21,12 @@ def shipped(folder: str) -> Path:
     """Return a folder that is inside the installed package, or beside it in a checkout."""
     inside = PACKAGE / folder
     return inside if inside.is_dir() else PACKAGE.parent / folder
+
+
+def run_name(config: Namespace) -> str:
+    """Return the name that a config gives its run: its own, or that of its model and its data."""
+    classes = (path.rpartition(".")[2] for path in (config.model.class_path, config.data.class_path))
+    return str(config.name or "-".join(classes).lower())
 
 
 def find_config(name: str, beside: Path | None = None) -> Path:

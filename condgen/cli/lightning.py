@@ -37,11 +37,11 @@ from condgen.checkpoints.export import is_export
 from condgen.cli.callbacks import check_monitor, suited_to
 from condgen.cli.errors import UserError
 from condgen.cli.explain import explain, shortened
-from condgen.cli.files import is_first_process, shared_run_folder
+from condgen.cli.files import is_first_process, run_name, shared_run_folder
 from condgen.cli.precision import choose_precision
 from condgen.cli.profiler import NoProfiler
 from condgen.cli.restricted import check_config
-from condgen.cli.resume import add_resume, check_changes, check_parts, check_processes, finished, folder_of_job
+from condgen.cli.resume import add_resume, check_changes, check_parts, check_processes, finished, run_to_go_on
 from condgen.cli.secrets import refuse_secrets
 from condgen.cli.tracking import tags
 from condgen.cli.trainer_flags import check_sync, check_trainer, strategy_for, with_atomic_saves
@@ -54,7 +54,6 @@ class CLI(LightningCLI):
 
     run_folder: Path
     resumed: Path | None = None
-    more_given = False
     trusted: Sequence[str] = ()
     beginning: dict[str, Any] | None = None
     exported: dict[str, Any] | None = None
@@ -87,11 +86,18 @@ class CLI(LightningCLI):
             check_config(self.config, self.trusted)
             self._check_groups(self.config[self.config.subcommand])
             refuse_secrets(self.config[self.config.subcommand])
-            if self.resumed is not None and self.more_given:
-                saved = parser.parse_args(["fit", "--config", str(self.resumed / "config.yaml")])
-                check_changes(self.resumed, saved.fit, self.config.fit)
+            if self.config.subcommand == "fit":
+                self._find_run(parser, self.config.fit)
         except ArgumentError as error:
             raise UserError(explain(error, self._options())) from error
+
+    def _find_run(self, parser: LightningArgumentParser, config: Namespace) -> None:
+        """Find the run that goes on, if one does, and refuse a config by which it would not go on as it began."""
+        if self.resumed is None and (found := run_to_go_on(config)) is not None:
+            self.resumed, config.resume, config.ckpt_path = found, str(found), None
+        if self.resumed is not None:
+            began = parser.parse_args(["fit", "--config", str(self.resumed / "config.yaml")])
+            check_changes(self.resumed, began.fit, config, self._subcommand_parsers["fit"])
 
     def _check_groups(self, config: Namespace) -> None:
         """Refuse a single value where options belong, which jsonargparse takes."""
@@ -123,8 +129,6 @@ class CLI(LightningCLI):
         """Let a run go on in its folder, or begin in a new one, from a checkpoint or from nothing."""
         if self.resumed is not None and config.ckpt_path:
             raise UserError("give --resume RUN to go on in its folder or --ckpt_path RUN to begin a new one, not both")
-        if self.resumed is None and (again := folder_of_job(config.runs)) is not None:
-            self.resumed, config.resume, config.ckpt_path = again, str(again), None
         beginning = config.ckpt_path or self.resumed
         if beginning is not None:
             config.ckpt_path = str(find_checkpoint(beginning))
@@ -154,9 +158,8 @@ class CLI(LightningCLI):
         """Make the run's folder and the trainer that writes into it."""
         config = self.config_init[self.subcommand]
         check_trainer(self.model, config.trainer)
-        name = config.name or f"{type(self.model).__name__}-{type(self.datamodule).__name__}".lower()
         suffix = "" if self.subcommand == "fit" else f"-{self.subcommand}"
-        self.run_folder = self.resumed or shared_run_folder(config.runs, name, suffix)
+        self.run_folder = self.resumed or shared_run_folder(config.runs, run_name(self.config[self.subcommand]), suffix)
         given = config.trainer.get("logger")
         others = given if isinstance(given, list) else [given] if given not in (None, True, False) else []
         for logger in others:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import Namespace
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch.cli import LightningArgumentParser
 
 from condgen.checkpoints import newest_run
+from condgen.checkpoints.load import saved
 from condgen.cli.elastic import restarted_folder
 from condgen.cli.errors import UserError
-from condgen.cli.files import job
+from condgen.cli.files import job, run_name
 
 FREE = (
     "trainer.max_steps", "trainer.max_epochs", "trainer.max_time", "trainer.min_steps", "trainer.min_epochs",
@@ -64,28 +66,30 @@ def resumed_folder(args: list[str]) -> Path | None:
     return folder
 
 
-def check_changes(folder: Path, saved: Namespace, given: Namespace) -> None:
+def check_changes(folder: Path, began: Namespace, given: Namespace, parser: ArgumentParser) -> None:
     """Refuse a config by which the run would not go on as it began.
 
     Args:
         folder: The run's folder.
-        saved: Its config.
+        began: Its config.
         given: The config that it would go on with.
+        parser: The parser of both.
 
     Raises:
         UserError: Naming each field that differs, and both its values.
     """
-    before, now = fields(saved), fields(given)
+    before, now = fields(began, parser), fields(given, parser)
+    free = FREE if given.trainer.precision else (*FREE, "trainer.precision")  # what is left open stays as it was chosen
     names = [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]
-    changed = [name for name in names if not any(f"{name}.".startswith(f"{free}.") for free in FREE)]
+    changed = [name for name in names if not any(f"{name}.".startswith(f"{group}.") for group in free)]
     if changed and not given.allow_changes:
         told = ", ".join(f"{name} is {before.get(name)!r} there and {now.get(name)!r} here" for name in changed)
         raise UserError(f"--resume {folder}: {told}; leave that out, or add --allow_changes")
 
 
-def fields(config: Namespace) -> dict[str, Any]:
-    """Return the values of a config by the names of their options."""
-    return dict(walk(config.as_dict(), ""))
+def fields(config: Namespace, parser: ArgumentParser) -> dict[str, Any]:
+    """Return the values of a config, as they would be written, by the names of their options."""
+    return dict(walk(json.loads(parser.dump(config, format="json", skip_unset=False)), ""))
 
 
 def walk(value: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -159,15 +163,14 @@ def finished(checkpoint: Mapping[str, Any], trainer: Namespace) -> str:
 # ---------------------------------------------------------------------- jobs that are started again
 
 
-def folder_of_job(runs: str) -> Path | None:
-    """Return the folder in which this very job trained before it was started again; null if it saved nothing."""
-    return requeued_folder(runs) or restarted_folder()
+def run_to_go_on(config: Namespace) -> Path | None:
+    """Return the run of its name that this very job began before it was started again; null if it saved none."""
+    return requeued_folder(Path(config.runs) / run_name(config)) or restarted_folder()
 
 
-def requeued_folder(runs: str) -> Path | None:
-    """Return the folder in which a job of SLURM trained before it was queued again."""
+def requeued_folder(named: Path) -> Path | None:
+    """Return the folder, of those of one name, in which a job of SLURM trained before it was queued again."""
     if not job() or os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
         return None
-    own = (path for path in Path(runs).glob(f"*/*{job()}*") if f"{path.name}-".partition(f"{job()}-")[1])
-    folders = [path for path in own if any(path.glob("checkpoints/*.ckpt"))]
-    return max(folders) if folders else None
+    own = (path for path in named.glob(f"*{job()}*") if f"{path.name}-".partition(f"{job()}-")[1])
+    return max(filter(saved, own), default=None)

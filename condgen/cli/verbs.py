@@ -69,7 +69,7 @@ def build(verb: str, args: list[str], trusted: Sequence[str]) -> CLI:
     Verb.trusted = trusted
     strict = {"exit_on_error": False, "allow_abbrev": False}
     if verb == "fit" and (folder := resumed_folder(args)) is not None:
-        Verb.resumed, Verb.more_given = folder, len(args) > 2
+        Verb.resumed = folder
         args = ["--config", str(folder / "config.yaml"), *args]
     if not args:
         run = "" if verb == "fit" else f", or a run: condgen {verb} RUN"
