@@ -310,12 +310,17 @@ def test_a_run_that_diverges_goes_back_and_learns_more_slowly(
     assert f"lr: {0.004 / 2**allowed:g}" in (run / "config.yaml").read_text()
 
 
-def test_a_run_without_a_checkpoint_is_an_error(finished: Path, tmp_path: Path, fails: Fails) -> None:
+def test_a_run_without_a_checkpoint_is_an_error(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails
+) -> None:
+    monkeypatch.chdir(finished.parent)
     run = Path(shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("*.ckpt")))
     assert f"run folder {run} has no checkpoints/last.ckpt" in fails("fit", "--resume", str(run))
     assert "no run's folder" in fails("fit", "--resume", str(tmp_path / "none"))
     assert "no run's folder" in fails("fit", f"--resume={tmp_path}")
-    assert "no run's folder" in fails("fit", "--resume")
+    for nothing in (["--resume"], ["--resume", ""], ["--resume=", "--trainer.max_steps", "7"]):
+        assert "--resume is empty, which is no run's folder" in fails("fit", *nothing)
+    assert "--ckpt_path is empty" in fails(*SMALL, *CGAN, "--runs", str(tmp_path), "--ckpt_path", "")
     both = ["--resume", str(finished), "--ckpt_path", str(finished), "--trainer.max_steps", "7"]
     assert "not both" in fails("fit", *both)
     assert "no option 'resume'" in fails("test", "--resume", str(finished))

@@ -35,7 +35,7 @@ from condgen.callbacks import (
 from condgen.checkpoints import find_checkpoint, read_checkpoint
 from condgen.checkpoints.export import is_export
 from condgen.cli.callbacks import check_monitor, suited_to
-from condgen.cli.errors import UserError
+from condgen.cli.errors import RUN_OR_FILE, UserError
 from condgen.cli.explain import explain, shortened
 from condgen.cli.files import is_first_process, run_name, shared_run_folder
 from condgen.cli.precision import choose_precision
@@ -116,6 +116,8 @@ class CLI(LightningCLI):
         if config.weights_only is False:
             raise UserError("weights_only cannot be false: a checkpoint is data, never code")
         config.weights_only = True
+        if config.ckpt_path == "":
+            raise UserError(f"--ckpt_path is empty; give {RUN_OR_FILE}")
         if verb == "fit":
             self._choose_start(config)
         elif config.ckpt_path:

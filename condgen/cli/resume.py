@@ -60,7 +60,10 @@ def resumed_folder(args: list[str]) -> Path | None:
     if not given:
         return None
     word, following = given[-1]
-    folder = newest_run(word.partition("=")[2] or following)
+    name = word.partition("=")[2] if "=" in word else following
+    if not name:
+        raise UserError("--resume is empty, which is no run's folder; say runs/NAME/STAMP, or runs/NAME for the newest")
+    folder = newest_run(name)
     if not (folder / "config.yaml").is_file():
         raise UserError(f"--resume {folder}: that is no run's folder, for it has no config.yaml")
     return folder
