@@ -326,6 +326,25 @@ def test_a_run_without_a_checkpoint_is_an_error(
     assert "no option 'resume'" in fails("test", "--resume", str(finished))
 
 
+def test_last_is_the_newest_run_of_the_name(tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: Fails) -> None:
+    begun = [*SMALL, *CGAN, "--runs", str(tmp_path), "--name", "exp/a", "--trainer.max_steps"]
+    last = ["--ckpt_path", "last"]
+    assert f"--ckpt_path last: {tmp_path}/exp/a has no run with a checkpoint" in fails(*begun, "2", *last)
+    assert not list(tmp_path.iterdir())
+    assert main([*begun, "2"]) == 0
+    (run,) = tmp_path.glob("exp/a/*")
+    before = (run / "config.yaml").read_text()
+    assert "seed_everything is 0 there and 3 here" in fails(*begun, "3", *last, "--seed_everything", "3")
+    assert "not both" in fails(*begun, "3", *last, "--resume", str(run))
+    assert (run / "config.yaml").read_text() == before
+    assert main([*begun, "3", *last]) == 0
+    assert f"goes on from step 2 in {run}" in capsys.readouterr().out
+    assert list(tmp_path.glob("exp/a/*")) == [run]
+    assert (run / "config.yaml").read_text() == before.replace("max_steps: 2", "max_steps: 3")
+    assert "of 3; raise --trainer.max_steps to go on" in fails(*begun, "3", *last)
+    assert "--ckpt_path last is for fit; test takes a run's folder" in fails("test", "-c", str(run), *last)
+
+
 def test_a_damaged_last_checkpoint_costs_only_what_came_after_the_one_before(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

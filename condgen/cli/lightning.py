@@ -41,7 +41,7 @@ from condgen.cli.files import is_first_process, run_name, shared_run_folder
 from condgen.cli.precision import choose_precision
 from condgen.cli.profiler import NoProfiler
 from condgen.cli.restricted import check_config
-from condgen.cli.resume import add_resume, check_changes, check_parts, check_processes, finished, run_to_go_on
+from condgen.cli.resume import LAST, add_resume, check_changes, check_parts, check_processes, finished, run_to_go_on
 from condgen.cli.secrets import refuse_secrets
 from condgen.cli.tracking import tags
 from condgen.cli.trainer_flags import check_sync, check_trainer, strategy_for, with_atomic_saves
@@ -120,6 +120,8 @@ class CLI(LightningCLI):
             raise UserError(f"--ckpt_path is empty; give {RUN_OR_FILE}")
         if verb == "fit":
             self._choose_start(config)
+        elif config.ckpt_path == LAST and not Path(LAST).exists():
+            raise UserError(f"--ckpt_path {LAST} is for fit; {verb} takes {RUN_OR_FILE}")
         elif config.ckpt_path:
             config.ckpt_path = str(find_checkpoint(config.ckpt_path))
             content = read_checkpoint(config.ckpt_path)

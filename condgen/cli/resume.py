@@ -1,4 +1,4 @@
-"""`condgen fit --resume RUN`: the same run goes on, in the same folder."""
+"""`condgen fit --resume RUN` or `--ckpt_path last`: the same run goes on, in the same folder."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from condgen.cli.elastic import restarted_folder
 from condgen.cli.errors import UserError
 from condgen.cli.files import job, run_name
 
+LAST = "last"
+"""The checkpoint by which `fit` goes on with the newest run of its name."""
 FREE = (
     "trainer.max_steps", "trainer.max_epochs", "trainer.max_time", "trainer.min_steps", "trainer.min_epochs",
     "trainer.logger", "trainer.log_every_n_steps", "trainer.enable_progress_bar", "trainer.enable_model_summary",
@@ -163,12 +165,29 @@ def finished(checkpoint: Mapping[str, Any], trainer: Namespace) -> str:
     return ""
 
 
-# ---------------------------------------------------------------------- jobs that are started again
+# ---------------------------------------------------------------------- runs that are found by their names
 
 
 def run_to_go_on(config: Namespace) -> Path | None:
-    """Return the run of its name that this very job began before it was started again; null if it saved none."""
-    return requeued_folder(Path(config.runs) / run_name(config)) or restarted_folder()
+    """Return the run of its name that this very job began before it was started again, or the last one if asked for it.
+
+    Raises:
+        UserError: If the last one is asked for, and there is none.
+    """
+    named = Path(config.runs) / run_name(config)
+    return requeued_folder(named) or restarted_folder() or (last_run(named) if config.ckpt_path == LAST else None)
+
+
+def last_run(named: Path) -> Path:
+    """Return the newest run of one name that has saved something.
+
+    Raises:
+        UserError: If there is none.
+    """
+    run = newest_run(named)
+    if not (saved(run) and (run / "config.yaml").is_file()):
+        raise UserError(f"--ckpt_path {LAST}: {named} has no run with a checkpoint; leave it out to begin one")
+    return run
 
 
 def requeued_folder(named: Path) -> Path | None:
