@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -308,6 +309,33 @@ def test_a_run_that_diverges_goes_back_and_learns_more_slowly(
     assert batches_seen(run) == (8 if code == 0 else 4)
     assert rates(run)[0] == 0.004 / 2 ** (allowed if code == 0 else 0)
     assert f"lr: {0.004 / 2**allowed:g}" in (run / "config.yaml").read_text()
+
+
+def test_other_data_are_named_and_refused_unless_they_are_allowed(folder: Path, tmp_path: Path, fails: Fails) -> None:
+    images = Path(shutil.copytree(folder, tmp_path / "images"))
+    data = ["--data", "ImageFolder", "--data.root", str(images), "--data.image_size", "8", "--data.batch_size", "64"]
+    run = fit(tmp_path / "runs", *data, *CGAN, "--trainer.max_steps", "1")
+    before, count = (run / "config.yaml").read_text(), read_checkpoint(run)["callbacks"]["Checkpoint"]["train_images"]
+    (images / "3").rename(images / "other")
+    more = ["--resume", str(run), "--trainer.max_steps", "2"]
+    line = fails("fit", *more)
+    assert f"--resume {run}: the data have changed: data.cond_spec.label.names.3 is '3' there and '4' here" in line
+    assert "and 3 more" in line
+    (images / "other").rename(images / "3")
+    for file in sorted((images / "3").iterdir())[:10]:
+        file.unlink()
+    line = fails("fit", *more)
+    assert re.search(rf"changed: data.train_images is {count} there and \d+ here; restore them", line)
+    assert (run / "config.yaml").read_text() == before
+    assert batches_seen(run) == 1
+    content = read_checkpoint(run)
+    del content["callbacks"]["Checkpoint"]["train_images"]
+    AtomicCheckpointIO().save_checkpoint(content, run / "checkpoints" / "last.ckpt")
+    resume(run, *more[2:])  # as a checkpoint of an older version
+    for file in sorted((images / "4").iterdir())[:10]:
+        file.unlink()
+    resume(run, "--trainer.max_steps", "3", "--allow_changes")
+    resume(run, "--trainer.max_steps", "4")  # what was allowed is the run's data now
 
 
 def test_a_run_without_a_checkpoint_is_an_error(

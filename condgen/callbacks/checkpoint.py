@@ -10,7 +10,7 @@ from condgen.callbacks.kept import Kept
 from condgen.callbacks.leaving import answer, asked_of, hold_signals, is_time_to_ask
 from condgen.callbacks.loop_state import epoch_ends, validation_is_due
 from condgen.callbacks.run_folder import run_folder
-from condgen.callbacks.saving import Saving, batches_seen, logs, watches
+from condgen.callbacks.saving import Saving, batches_seen, logs, train_images, watches
 from condgen.callbacks.stack import changes, stack
 from condgen.interrupts import interrupts
 from condgen.models.recorded import RecordedModule
@@ -69,7 +69,7 @@ class Checkpoint(Saving):
         now = stack(trainer)
         if changed := changes(self.stack, now):
             pl_module.print(f"warning: {changed}: what follows may differ in the last digits")
-        self.stack = now
+        self.stack, self.train_images = now, train_images(trainer)
         if not validation_is_due(trainer):
             self._limit_steps(trainer)
         self._window_start = batches_seen(trainer)

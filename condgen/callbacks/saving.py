@@ -13,6 +13,7 @@ from condgen.callbacks.collapse_watch import CollapseWatch
 from condgen.callbacks.kept import Kept, checkpoint_name
 from condgen.callbacks.loop_state import between_batches, validation_is_due
 from condgen.callbacks.run_log import RunLog
+from condgen.data import ImageDataModule
 
 
 class Saving(CheckpointBase):
@@ -26,6 +27,7 @@ class Saving(CheckpointBase):
         super().__init__()
         self.kept = kept
         self.stack: dict[str, Any] = {}
+        self.train_images: int | None = None
         self._rows: int | None = None
         self._between = False
         self._validating = False
@@ -122,8 +124,13 @@ class Saving(CheckpointBase):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs to log, to validate and to rank as if it had not stopped."""
-        scores = dict(self.kept.scores)
-        return {"rows": self._rows, "validating": self._validating, "scores": scores, "stack": self.stack}
+        return {
+            "rows": self._rows,
+            "validating": self._validating,
+            "scores": dict(self.kept.scores),
+            "stack": self.stack,
+            "train_images": self.train_images,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a state."""
@@ -139,6 +146,12 @@ def batches_seen(trainer: L.Trainer) -> int:
 def images_seen(trainer: L.Trainer) -> int:
     """Return how many images the model has been trained on."""
     return int(getattr(trainer.lightning_module, "images_seen", 0))
+
+
+def train_images(trainer: L.Trainer) -> int | None:
+    """Return the number of training images; null if they come from elsewhere than condgen's data modules."""
+    data = getattr(trainer, "datamodule", None)
+    return len(data.images("train")) if isinstance(data, ImageDataModule) else None
 
 
 def logs(trainer: L.Trainer) -> list[RunLog]:

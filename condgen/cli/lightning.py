@@ -42,6 +42,7 @@ from condgen.cli.precision import choose_precision
 from condgen.cli.profiler import NoProfiler
 from condgen.cli.restricted import check_config
 from condgen.cli.resume import LAST, add_resume, check_changes, check_parts, check_processes, finished, run_to_go_on
+from condgen.cli.same_data import SameData
 from condgen.cli.secrets import refuse_secrets
 from condgen.cli.tracking import tags
 from condgen.cli.trainer_flags import check_sync, check_trainer, strategy_for, with_atomic_saves
@@ -197,5 +198,7 @@ class CLI(LightningCLI):
         check_monitor(self.model, callbacks)
         beside: L.Callback = WritePredictions() if self.subcommand == "predict" else ExportRecogniser()
         callbacks = [TrainingTime(), *callbacks, *suited_to(self.model, [beside])]
+        if self.resumed is not None and not self.config.fit.allow_changes:
+            callbacks = [SameData(self.resumed, self.beginning), *callbacks]
         trainer: L.Trainer = super()._instantiate_trainer(config, callbacks)
         return trainer
