@@ -162,6 +162,20 @@ def test_a_finished_run_goes_on(
     assert f"{limit}: {ends[2]}" in (run / "config.yaml").read_text()
 
 
+def test_a_run_whose_time_is_up_goes_on_with_more(tmp_path: Path, fails: Fails) -> None:
+    time = "--trainer.max_time"
+    run = fit(tmp_path, *CGAN, "--trainer.max_steps", "1000000", time, "00:00:00:01")
+    batches = batches_seen(run)
+    line = fails("fit", "--resume", str(run))
+    assert re.search(r"has trained for \d+ seconds, and trainer.max_time is 00:00:00:01; raise it to go on", line)
+    resume(run, time, "{seconds: 2}")
+    assert batches_seen(run) > batches
+    assert "trainer.max_time is {'seconds': 2}; raise it" in fails("fit", "--resume", str(run))
+    more = batches_seen(run)
+    resume(run, "--trainer.min_steps", str(2 * more + 4), "--trainer.max_steps", str(2 * more + 10))
+    assert batches_seen(run) > more
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("family", ["cgan", pytest.param("vae", marks=pytest.mark.slow)])
 def test_the_validation_behind_the_last_batch_is_made_up_for(

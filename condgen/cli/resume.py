@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.cli import LightningArgumentParser
 
 from condgen.checkpoints import newest_run
@@ -147,10 +149,10 @@ def stack_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def callback_state(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what condgen's callback keeps in a checkpoint; nothing where that is damaged."""
+def callback_state(checkpoint: Mapping[str, Any], name: str = "Checkpoint") -> Mapping[str, Any]:
+    """Return what a callback keeps in a checkpoint; nothing where that is damaged."""
     callbacks = checkpoint.get("callbacks", {})
-    found = callbacks.get("Checkpoint", {}) if isinstance(callbacks, Mapping) else {}
+    found = callbacks.get(name, {}) if isinstance(callbacks, Mapping) else {}
     return found if isinstance(found, Mapping) else {}
 
 
@@ -162,7 +164,18 @@ def finished(checkpoint: Mapping[str, Any], trainer: Namespace) -> str:
         return f"is at step {steps} of {trainer.max_steps}; raise --trainer.max_steps to go on"
     if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= epochs:
         return f"is at epoch {epochs} of {trainer.max_epochs}; raise --trainer.max_epochs to go on"
+    if trainer.max_time is not None and steps >= (trainer.min_steps or 0) and epochs >= (trainer.min_epochs or 0):
+        return out_of_time(checkpoint, trainer.max_time)
     return ""
+
+
+def out_of_time(checkpoint: Mapping[str, Any], most: str | timedelta | dict[str, int]) -> str:
+    """Say that a run has trained for as long as it may, if so."""
+    timer = Timer(most)
+    timer.load_state_dict(dict(callback_state(checkpoint, "Timer")))
+    if (timer.time_remaining() or 0.0) > 0.0:
+        return ""
+    return f"has trained for {timer.time_elapsed():.0f} seconds, and trainer.max_time is {most}; raise it to go on"
 
 
 # ---------------------------------------------------------------------- runs that are found by their names
