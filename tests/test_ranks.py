@@ -22,12 +22,13 @@ from condgen.checkpoints import read_checkpoint
 from condgen.cli import main
 from condgen.cli.errors import UserError
 from condgen.cli.trainer_flags import check_launched
-from condgen.cli.watch.base import Place
+from condgen.cli.watch.base import REAP, Place
 from condgen.cli.watch.hub import Hub
 from condgen.cli.watch.member import Member
 from condgen.cli.watch.peers import Peer, Report
 from condgen.cli.watch.wire import Line
 from condgen.heartbeat import heart
+from condgen.interrupts import Interrupted
 from experiments.soak import ranks, same_samples
 from experiments.soak.ranks import LAUNCHERS, STEPS, Job, left, patience
 
@@ -318,6 +319,55 @@ def test_a_process_without_the_token_is_none_of_the_job() -> None:
         there.sendall(b'{"token": "%s", "rank": 1, "pid": 1, "host": ""}\n' % token.encode())
         hub._welcome(line)
         assert len(hub.peers) == known
+
+
+# ---------------------------------------------------------------------- signals before all are connected
+
+
+def starter_of(command: str) -> Hub:
+    """A first process that has started another one, and has not heard of it."""
+    hub = hub_of()
+    process = subprocess.Popen(["sh", "-c", command])
+    hub.place = hub.place._replace(processes=2, launcher=SimpleNamespace(procs=[process]))  # type: ignore[arg-type]
+    return hub
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "told"),
+    [
+        ("exit 130", 130, "stopped by SIGINT"),
+        ("kill -INT $$", 130, "stopped by SIGINT"),
+        ("exit 3", 1, "rank 1 ended with exit code 3"),
+    ],
+)
+def test_a_signal_that_ends_all_is_no_death_of_one(command: str, code: int, told: str) -> None:
+    hub = starter_of(command)
+    hub.started()[1].wait()
+    hub._asked = (signal.SIGINT, time.monotonic())
+    assert hub.look([]) == (code, told)
+
+
+def test_a_process_that_cannot_be_told_is_not_waited_for() -> None:
+    hub = starter_of("exec sleep 60")
+    begun = time.monotonic()
+    hub.clear()
+    assert time.monotonic() - begun < REAP
+    assert hub.started()[1].returncode == -signal.SIGKILL
+
+
+def test_a_started_process_leaves_it_to_the_first_to_speak(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object) -> None:
+        raise Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr("condgen.cli.verbs.start", stopped)
+    assert main(["fit"]) == 130
+    assert capsys.readouterr().err == "condgen: stopped by SIGINT\n"
+    monkeypatch.setenv("CONDGEN_PARENT", str(os.getppid()))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert main(["fit"]) == 130
+    assert capsys.readouterr().err == ""
 
 
 # ---------------------------------------------------------------------- what is refused

@@ -3,8 +3,12 @@
 import os
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from condgen import __version__
+
+if TYPE_CHECKING:
+    from condgen.interrupts import Interrupted
 
 VERBS = {
     "quickstart": ("condgen.cli.quickstart", "train, score and sample a CGAN on real digits, in minutes on a CPU"),
@@ -73,7 +77,7 @@ def run(verb: str, args: list[str], *, at_last: bool = False) -> int:
             code: int = import_module(VERBS[verb][0]).run(verb, words, trusted)
         return code
     except Interrupted as error:
-        return fail(*error.told)
+        return left(error)
     except RankError as error:
         fail(str(error), error.code)
         if at_last:  # what is left of this process may wait for the others as it ends
@@ -89,7 +93,7 @@ def run(verb: str, args: list[str], *, at_last: bool = False) -> int:
     except Exception:  # processes that help this one may be asked to leave before it
         if interrupts.received is None:
             raise
-        return fail(*Interrupted(interrupts.received).told)
+        return left(Interrupted(interrupts.received))
 
 
 def usage() -> str:
@@ -106,6 +110,14 @@ def usage() -> str:
             "With any verb: --trust my_model lets configs and checkpoints name what is in my_model.py, or a package.",
         ]
     )
+
+
+def left(error: "Interrupted") -> int:
+    """Say that a signal has ended the work, unless the process that started this one as another of its job does."""
+    from condgen.cli.files import parent
+
+    message, code = error.told
+    return fail(message if parent() is None else "", code)
 
 
 def fail(message: str, code: int) -> int:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from jsonargparse import Namespace
 
 RUN_FOLDER = "CONDGEN_RUN_FOLDER"
+PARENT = "CONDGEN_PARENT"
+"""Tells a process who started it."""
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -71,6 +73,12 @@ def job() -> str:
 def is_first_process() -> bool:
     """Tell whether this process is rank 0, or the only one, from the launcher's variables."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+
+
+def parent() -> int | None:
+    """Return the process that started this one as another process of its job; null if none of the job did."""
+    number = os.environ.get(PARENT)
+    return int(number) if number and "LOCAL_RANK" in os.environ and int(number) != os.getpid() else None
 
 
 def shared_run_folder(root: str, name: str, suffix: str) -> Path:

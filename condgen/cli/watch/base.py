@@ -144,8 +144,14 @@ class Watch(threading.Thread):
         """Say that a process that this one has started ended, if it is none of those that are known."""
         for rank, process in self.started().items():
             if rank not in known and process.poll() is not None:
-                return Fate(1, f"rank {rank} {ending(process, 0)}")
+                return self.asked(process.returncode) or Fate(1, f"rank {rank} {ending(process, 0)}")
         return None
+
+    def asked(self, code: int) -> Fate | None:
+        """Say that this process was asked to leave, if one that it has started ended by the same signal."""
+        if self._asked is None or code not in (-self._asked[0], 128 + self._asked[0]):
+            return None
+        return stopped(self._asked[0])
 
     def started(self) -> dict[int, Popen[Any]]:
         """Return the processes that this one has started, by their ranks."""
@@ -156,8 +162,7 @@ class Watch(threading.Thread):
         """Say that this process was asked to leave and cannot, for it waits for processes that are not there yet."""
         if self._asked is None or self.is_together() or time.monotonic() - self._asked[1] < GRACE:
             return None
-        message, code = Interrupted(self._asked[0]).told
-        return Fate(code, message)
+        return stopped(self._asked[0])
 
     def missed(self) -> Fate | None:
         """Say that this process's work failed because another one, which it had met, ended before it was connected."""
@@ -170,8 +175,11 @@ class Watch(threading.Thread):
         """Let the other processes know why all end."""
 
     def clear(self) -> None:
-        """See to it that the processes that this one has started end."""
-        reap([*self.started().values()], REAP)
+        """See to it that the processes that this one has started end, at once where they cannot be told to."""
+        started, absent = self.started(), self.absent()
+        for rank in started.keys() & absent:
+            started[rank].kill()
+        reap([*started.values()], REAP)
 
     def speaks(self) -> bool:
         """Tell whether this process says why the job ends: the first of each machine."""
@@ -193,6 +201,12 @@ class Watch(threading.Thread):
             say(fate.told if self.speaks() else "")
             self.clear()
             os._exit(fate.code)
+
+
+def stopped(signum: int) -> Fate:
+    """Make a fate of a signal that asks to leave."""
+    message, code = Interrupted(signum).told
+    return Fate(code, message)
 
 
 def hanging(who: str, timeout: float, at: str) -> Fate:

@@ -16,10 +16,9 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch.distributed.constants import default_pg_timeout
 
 from condgen.cli.elastic import meet_anew
+from condgen.cli.files import PARENT
 
 LONGEST = 1e8
-PARENT = "CONDGEN_PARENT"
-"""Tells a process who started it."""
 
 
 class Launcher(_SubprocessScriptLauncher):
@@ -37,12 +36,6 @@ class Launcher(_SubprocessScriptLauncher):
         meet_anew()
         _set_num_threads_if_needed(num_processes=self.num_processes)
         return function(*args, **kwargs)
-
-
-def parent() -> int | None:
-    """Return the process that started this one as another process of its job; null if none of the job did."""
-    number = os.environ.get(PARENT)
-    return int(number) if number and "LOCAL_RANK" in os.environ and int(number) != os.getpid() else None
 
 
 def take_over(trainer: L.Trainer, timeout: float) -> Launcher | None:

@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from condgen.cli.files import parent
 from condgen.cli.watch.base import LOST, Fate, Place, Watch, hanging
-from condgen.cli.watch.launcher import parent
 from condgen.cli.watch.peers import KEY, PERIOD, SILENT, Peer, Report, hear, meeting_place
 from condgen.cli.watch.wire import Line, host
 from condgen.heartbeat import heart
