@@ -198,7 +198,7 @@ class CLI(LightningCLI):
         check_monitor(self.model, callbacks)
         beside: L.Callback = WritePredictions() if self.subcommand == "predict" else ExportRecogniser()
         callbacks = [TrainingTime(), *callbacks, *suited_to(self.model, [beside])]
-        if self.resumed is not None and not self.config.fit.allow_changes:
+        if self.resumed is not None and self.beginning is not None and not self.config.fit.allow_changes:
             callbacks = [SameData(self.resumed, self.beginning), *callbacks]
         trainer: L.Trainer = super()._instantiate_trainer(config, callbacks)
         return trainer
