@@ -36,7 +36,10 @@ CONFIG_PACKAGES = (
     "lightning.fabric.strategies",
     "lightning.pytorch.accelerators",
     "lightning.pytorch.callbacks",
-    "lightning.pytorch.loggers",
+    "lightning.pytorch.loggers.CSVLogger",
+    "lightning.pytorch.loggers.TensorBoardLogger",
+    "lightning.pytorch.loggers.csv_logs",
+    "lightning.pytorch.loggers.tensorboard",
     "lightning.pytorch.plugins",
     "lightning.pytorch.profilers",
     "lightning.pytorch.strategies",
@@ -50,6 +53,8 @@ EXCEPTIONS = (
     "torchvision.datasets.lsun",
 )
 """Parts of those that import, start a process, or unpickle a file, as their arguments say."""
+LOGGERS = "lightning.pytorch.loggers"
+"""Of these the ones that write files may be named; the others send a key to a server, which their arguments choose."""
 FUNCTIONS = ("torch.nn.functional", "torch.nn.init", "torchvision.models", "torchvision.transforms")
 """Packages whose functions may be named like classes."""
 LONGEST = 300
@@ -142,6 +147,9 @@ def refusal(path: object, packages: Sequence[str] = CONFIG_PACKAGES) -> Untruste
     top = path.partition(".")[0]
     if top in sys.stdlib_module_names:
         return UntrustedError(f"{path} is Python's own, which no config or checkpoint may name")
+    if lies_in(path, (LOGGERS,)):
+        reason = "for a config can choose the server that it sends keys to"
+        return UntrustedError(f"{path} is not trusted, {reason}", LOGGERS)
     known = [package for package in packages if package.partition(".")[0] == top]
     if known:
         return UntrustedError(f"{path} may not be named; of {top} may be named the classes of {', '.join(known)}")

@@ -74,7 +74,8 @@ def test_a_secret_stops_a_run_before_it_writes(
     settings = {"settings": {"api_key": "0123456789abcdef"}}
     logger = {"class_path": "lightning.pytorch.loggers.WandbLogger", "dict_kwargs": settings}
     (tmp_path / "logger.yaml").write_text(yaml.safe_dump({"trainer": {"logger": logger}}))
-    assert main(["fit", *FIT[:-2], "-c", "logger.yaml", *SHORT]) == 2
+    trust = ["--trust", "lightning.pytorch.loggers"]
+    assert main(["fit", *FIT[:-2], "-c", "logger.yaml", *SHORT, *trust]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "settings.api_key holds a secret" in line
     assert not (tmp_path / "runs").exists()

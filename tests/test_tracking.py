@@ -219,6 +219,7 @@ def test_a_logger_whose_package_is_missing_is_one_line(
     for package in ("tensorboard", "tensorboardX", "mlflow"):
         monkeypatch.setitem(sys.modules, package, None)
     logger = ["--trainer.logger", f"lightning.pytorch.loggers.{name}", "--trainer.logger.save_dir", "others"]
+    logger += ["--trust", "lightning.pytorch.loggers"]
     assert main(["fit", *FIT, *logger]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert name.removesuffix("Logger").lower() in line.lower()

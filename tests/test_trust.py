@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -55,7 +56,9 @@ def fails(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, t
         "torchvision.models.resnet18",
         "torchvision.transforms.v2.RandomCrop",
         "torchmetrics.classification.MulticlassAccuracy",
-        "lightning.pytorch.loggers.WandbLogger",
+        "lightning.pytorch.loggers.CSVLogger",
+        "lightning.pytorch.loggers.tensorboard.TensorBoardLogger",
+        "condgen.callbacks.WandbLog",
         "lightning.pytorch.plugins.environments.SLURMEnvironment",
         "lightning.pytorch.strategies.DDPStrategy",
     ],
@@ -87,6 +90,8 @@ def test_what_a_config_needs_may_be_named(path: str) -> None:
         ("lightning.pytorch.Trainer", "may not be named"),
         ("lightning.fabric.utilities.cloud_io._load", "may not be named"),
         ("lightning.pytorch.strategies.launchers.subprocess_script._SubprocessScriptLauncher", "may not be named"),
+        ("lightning.pytorch.loggers.WandbLogger", "is not trusted, for a config can choose the server"),
+        ("lightning.pytorch.loggers.mlflow.MLFlowLogger", "; add --trust lightning.pytorch.loggers"),
         ("torch.nn.attention._fa3.register_flash_attention_fa3", "may not be named"),
         ("torchvision.datasets.lsun.LSUN", "may not be named"),
         ("torchmetrics.image.FrechetInceptionDistance", "torchmetrics.image.fid.FrechetInceptionDistance may not be"),
@@ -141,10 +146,8 @@ def test_checkpoints_may_name_less_than_configs() -> None:
 
 
 def test_no_package_of_the_list_is_missing() -> None:
-    import importlib
-
     for package in CONFIG_PACKAGES:
-        importlib.import_module(package)
+        assert pkgutil.resolve_name(package)
     check_named(torch.nn.Linear, CHECKPOINT_PACKAGES, ())
 
 
@@ -177,6 +180,10 @@ CONFIGS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"trainer": {"callbacks": [{"class_path": "runpy.run_path", "init_args": {"path_name": "x"}}]}}, "Python's own"),
     ({"trainer": {"logger": {"class_path": "webbrowser.open", "init_args": {"url": "x"}}}}, "Python's own"),
+    (
+        {"trainer": {"logger": {"class_path": "WandbLogger", "dict_kwargs": {"settings": {"base_url": "http://x"}}}}},
+        "lightning.pytorch.loggers.WandbLogger is not trusted",
+    ),
     ({"trainer": {"plugins": "subprocess.Popen"}}, "Python's own"),
     ({"evaluation": {"extractor": {"class_path": "pickle.load"}}}, "Python's own"),
     ({"trust": ["os"]}, "trust is not for configs to give: say --trust PACKAGE on the command line"),
