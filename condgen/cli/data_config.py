@@ -14,6 +14,7 @@ from condgen.cli.explain import explain
 from condgen.cli.files import find_config
 from condgen.cli.includes import with_includes
 from condgen.cli.restricted import check_config, restricted
+from condgen.cli.secrets import refuse_secrets
 from condgen.data import ImageDataModule
 from condgen.yaml_file import read_yaml
 
@@ -71,6 +72,7 @@ def instantiated(
         with restricted(trusted):
             config = parser.parse_args([*args, *overrides])
             check_config(config, trusted)
+            refuse_secrets(config)
             return parser.instantiate(config)[key]
     except (ArgumentError, ValueError, TypeError, OSError) as error:
         raise UserError(explain(error, (flag.removeprefix("--") for flag in parser._option_string_actions))) from error
