@@ -18,6 +18,8 @@ from conftest import REPO
 from PIL import Image
 
 from condgen.cli import VERBS, main
+from condgen.cli.errors import UserError
+from condgen.cli.files import find_config
 
 QUICK = str(REPO / "experiments" / "quickstart" / "quickstart.yaml")
 SHORT = ["--trainer.max_steps", "40", "--trainer.val_check_interval", "20", "--evaluation.n_samples", "100"]
@@ -286,6 +288,7 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
         (["fit", "nope"], "fit takes options alone, got nope; --resume nope goes on with a run"),
         (["fit", "--model", "CGAN"], "data is missing"),
         (["fit", "-c", "modl/cgan.yaml"], "no config file modl/cgan.yaml, did you mean 'model/cgan.yaml'?"),
+        (["fit", "-c", "."], ". is a folder, and no run's, for it has no config.yaml; give a config file or a run"),
         (["fit", "-c"], "-c needs a file"),
         (["fit", "-c", QUICK, "--include", "[x.yaml]"], "include is for configs; on the command line give -c FILE"),
         (["test", "-c", QUICK, "--ckpt_path", "nope"], "no checkpoint nope"),
@@ -325,6 +328,17 @@ def test_mistakes_in_yaml_are_one_line(
     (tmp_path / "mistake.yaml").write_text(text)
     assert words in fails("fit", "-c", QUICK, "-c", "mistake.yaml")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_near_name_is_looked_for_beside_the_file_and_no_deeper(tmp_path: Path) -> None:
+    deeper = tmp_path / "deeper"
+    deeper.mkdir()
+    (deeper / "mistaken.yaml").touch()
+    with pytest.raises(UserError) as caught:
+        find_config(str(tmp_path / "mistake.yaml"))
+    assert "deeper" not in str(caught.value)
+    with pytest.raises(UserError, match=r"did you mean 'mistaken.yaml'\?"):
+        find_config(str(deeper / "mistake.yaml"))
 
 
 def test_failures_at_work_are_one_line_and_code_1(fails: Callable[..., str], tmp_path: Path) -> None:

@@ -43,10 +43,11 @@ def find_config(name: str, beside: Path | None = None) -> Path:
             for path in (folder / name, folder / name / "config.yaml"):
                 if path.is_file():
                     return path
-    folder = Path(name).parent if Path(name).parent.is_dir() else configs
-    known = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*.yaml"))]
-    target = Path(name).name if folder != configs else name
-    raise UserError(f"no config file {name}{nearest(target, known)}")
+    if name and Path(name).is_dir():
+        raise UserError(f"{name} is a folder, and no run's, for it has no config.yaml; give a config file or a run")
+    here = [path.name for path in sorted(Path(name).parent.glob("*.yaml"))]
+    known = [str(path.relative_to(configs)) for path in sorted(configs.rglob("*.yaml"))]
+    raise UserError(f"no config file {name}{nearest(Path(name).name, here) or nearest(name, known)}")
 
 
 def new_run_folder(root: str, name: str, suffix: str = "") -> Path:
