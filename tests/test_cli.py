@@ -350,6 +350,57 @@ def test_failures_at_work_are_one_line_and_code_1(fails: Callable[..., str], tmp
     assert "model.generator_optimizer: Invalid learning rate: -1" in fails("fit", "-c", QUICK, *rates, code=1)
 
 
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--trainer.profiler", "xla"], "trainer.profiler xla needs the package torch_xla"),
+        (
+            ["--trainer.precision", "transformer-engine"],
+            "cannot be set up with trainer.accelerator cpu, trainer.precision transformer-engine: Requirement",
+        ),
+        (
+            ["--trainer.callbacks", "condgen.callbacks.SampleGrid"],
+            "trainer.callbacks condgen.callbacks.SampleGrid: Found more than one",
+        ),
+        (["--trainer.strategy", "ddp_spawn"], "trainer.strategy ddp_spawn cannot be used in this run: "),
+        (
+            ["--trainer.callbacks", "lightning.pytorch.callbacks.SpikeDetection"],
+            "trainer.callbacks SpikeDetection cannot be used in this run: KeyError",
+        ),
+        (
+            ["--trainer.callbacks", "lightning.pytorch.callbacks.BackboneFinetuning"],
+            "trainer.callbacks BackboneFinetuning cannot be used in this run: ",
+        ),
+        (
+            ["--trainer.callbacks", "LambdaCallback", "--trainer.callbacks.on_fit_start", "torch.nn.functional.relu"],
+            "trainer.callbacks LambdaCallback cannot be used in this run: TypeError",
+        ),
+        (
+            ["--model.generator_optimizer", "torch.optim.LBFGS"],
+            "model.generator_optimizer LBFGS cannot be used in this run: ",
+        ),
+    ],
+)
+def test_what_does_not_suit_the_run_is_named_by_its_option(
+    args: list[str], words: str, fails: Callable[..., str]
+) -> None:
+    still = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu", "--evaluation.extractor", "null"]
+    assert words in fails("fit", "-c", QUICK, *still, *args)
+
+
+def test_what_fails_in_a_model_is_no_fault_of_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "faulty.py").write_text(
+        "from condgen.models import CGAN\n\n"
+        "class Faulty(CGAN):\n"
+        "    def training_step(self, batch, index):\n"
+        "        raise RuntimeError('a fault')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RuntimeError, match="a fault"):
+        main(["fit", "-c", "trainer/default.yaml", "-c", "data/digits.yaml", "--model", "faulty.Faulty", "--trust",
+              "faulty", "--trainer.enable_progress_bar", "false"])  # fmt: skip
+
+
 def test_a_finished_run_says_so(finished: SimpleNamespace, fails: Callable[..., str], tmp_path: Path) -> None:
     line = fails("fit", "-c", str(finished.run), "--ckpt_path", str(finished.run))
     assert "is at step 40 of 40; raise --trainer.max_steps" in line

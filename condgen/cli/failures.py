@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from condgen.cli.blame import blamed
 from condgen.cli.errors import RunError, UserError
 from condgen.cli.files import is_first_process
 from condgen.cli.summary import trust_flags
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from condgen.cli.lightning import CLI
 
 HINT = "(set CONDGEN_TRACEBACK=1 to see where)"
+OF_DAMAGE = TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RuntimeError
+"""What a checkpoint of wrong parts leads to."""
 
 
 @contextmanager
@@ -31,15 +34,17 @@ def failures(cli: CLI) -> Iterator[None]:
     except Interrupted:
         tell_how_to_go_on(cli)
         raise
-    except (TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RuntimeError) as error:
+    except Exception as error:
         if "Error(s) in loading state_dict" in str(error):
             raise UserError(f"the checkpoint does not fit the model: {str(error).splitlines()[1].strip()}") from error
-        if is_of_the_beginning(cli, error):
+        if isinstance(error, OF_DAMAGE) and is_of_the_beginning(cli, error):
             told = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:300]}"
             file = cli.config_init.fit.ckpt_path
             raise RunError(
                 f"{file} may not be as condgen writes it, for training cannot go on: {told} {HINT}"
             ) from error
+        if option := blamed(error, cli.config[cli.subcommand]):
+            raise UserError(f"{option} cannot be used in this run: {type(error).__name__}: {error}") from error
         raise
 
 

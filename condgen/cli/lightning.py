@@ -34,6 +34,7 @@ from condgen.callbacks import (
 )
 from condgen.checkpoints import find_checkpoint, read_checkpoint
 from condgen.checkpoints.export import is_export
+from condgen.cli.blame import set_up_by
 from condgen.cli.callbacks import check_monitor, suited_to
 from condgen.cli.errors import RUN_OR_FILE, UserError
 from condgen.cli.explain import explain, shortened
@@ -180,9 +181,12 @@ class CLI(LightningCLI):
         try:
             trainer = super().instantiate_trainer(**kwargs)
             check_sync(config.trainer, trainer.strategy.root_device)
-        except Exception:
+        except Exception as error:
             if is_first_process() and self.resumed is None:
                 self.run_folder.rmdir()
+            if isinstance(error, ImportError | RuntimeError | AttributeError):
+                given = set_up_by(self.config[self.subcommand].trainer, precision=self.precision_reason is None)
+                raise UserError(f"the trainer cannot be set up with {given}: {error}") from error
             raise
         self.model.settings_from_config = self.resumed is None or config.allow_changes
         if self.resumed is not None and self.beginning is not None and not config.allow_changes:

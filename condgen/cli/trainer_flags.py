@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import Any
 
 import lightning as L
@@ -71,6 +72,8 @@ def check_trainer(model: L.LightningModule, trainer: Namespace) -> None:
         )
     if trainer.precision in ("64", "64-true"):
         raise UserError(f"trainer.precision {trainer.precision}: images and conditions are float32; use 32-true")
+    if trainer.profiler == "xla" and find_spec("torch_xla") is None:
+        raise UserError("trainer.profiler xla needs the package torch_xla, which is not installed")
     check_launched(num_devices(trainer), trainer.num_nodes)
     if isinstance(model, AdversarialModel):
         if trainer.gradient_clip_val is not None:
