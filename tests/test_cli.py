@@ -288,6 +288,10 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
         (["fit", "nope"], "fit takes options alone, got nope; --resume nope goes on with a run"),
         (["fit", "--model", "CGAN"], "data is missing"),
         (["fit", "-c", "modl/cgan.yaml"], "no config file modl/cgan.yaml, did you mean 'model/cgan.yaml'?"),
+        (
+            ["fit", "-c", QUICK, "--grid.columns", "100000000"],
+            "grid.columns 100000000 times grid.max_rows 16 must be at most 10,000 images",
+        ),
         (["fit", "-c", "."], ". is a folder, and no run's, for it has no config.yaml; give a config file or a run"),
         (["fit", "-c"], "-c needs a file"),
         (["fit", "-c", QUICK, "--include", "[x.yaml]"], "include is for configs; on the command line give -c FILE"),

@@ -21,6 +21,9 @@ from condgen.pictures import coloured, grid, save_png
 from condgen.pixels import PICTURES, to_uint8
 from condgen.types import Condition, CondSpec
 
+MOST_IMAGES = 10_000
+"""Of one grid: more take minutes to draw and make a picture that nothing shows."""
+
 
 class SampleGrid(L.Callback):
     """Writes a grid to `samples/images-<images seen>.png` and to every logger that takes pictures.
@@ -39,6 +42,10 @@ class SampleGrid(L.Callback):
         super().__init__()
         if min(every_n_images, columns, max_rows) < 1:
             raise ValueError("SampleGrid needs every_n_images, columns and max_rows of at least 1")
+        if columns * max_rows > MOST_IMAGES:
+            raise ValueError(
+                f"grid.columns {columns} times grid.max_rows {max_rows} must be at most {MOST_IMAGES:,} images"
+            )
         self.every_n_images = every_n_images
         self.columns = columns
         self.max_rows = max_rows
