@@ -292,6 +292,7 @@ def test_mistakes_of_sample_are_one_line(finished: SimpleNamespace, fails: Calla
             ["fit", "-c", QUICK, "--grid.columns", "100000000"],
             "grid.columns 100000000 times grid.max_rows 16 must be at most 10,000 images",
         ),
+        (["fit", "-c", QUICK, "--checkpoint", "null"], "checkpoint must hold options by their names, or be a file"),
         (["fit", "-c", "."], ". is a folder, and no run's, for it has no config.yaml; give a config file or a run"),
         (["fit", "-c"], "-c needs a file"),
         (["fit", "-c", QUICK, "--include", "[x.yaml]"], "include is for configs; on the command line give -c FILE"),
@@ -321,6 +322,16 @@ def test_mistakes_are_one_line_with_the_nearest_name(args: list[str], words: str
         ({"include": ["mistake.yaml"]}, "includes itself"),
         ({"trainer": 1e308}, "trainer must hold options by their names, got 1e+308"),
         ({"checkpoint": None}, "checkpoint must hold options by their names, got None"),
+        ({"model": {"init_args": {"ema_half_life": float("nan")}}}, "ema_half_life must be above 0 images"),
+        (
+            {"model": {"init_args": {"generator_optimizer": {"init_args": {"lr": float("nan")}}}}},
+            "model.generator_optimizer: Invalid learning rate: nan",
+        ),
+        ({"model": {"class_path": 5}}, "model: class_path must be the path of a class, got 5"),
+        (
+            {"model": {"init_args": {"generator": {"class_path": "torch.nn.Linear", "init_args": {"in_features": 4}}}}},
+            "model.generator cannot be torch.nn.Linear: its 'in_features' is one of the arguments that are passed",
+        ),
         ("model: [", "is not YAML"),
         ("- a\n- b", "mistake.yaml must be a mapping"),
     ],
@@ -351,7 +362,7 @@ def test_failures_at_work_are_one_line_and_code_1(fails: Callable[..., str], tmp
     assert "no MNIST in" in line
     assert not any((tmp_path / "runs").iterdir())
     rates = ["--model.generator_optimizer.lr", "-1", "--trainer.enable_progress_bar", "false"]
-    assert "model.generator_optimizer: Invalid learning rate: -1" in fails("fit", "-c", QUICK, *rates, code=1)
+    assert "model.generator_optimizer: Invalid learning rate: -1" in fails("fit", "-c", QUICK, *rates)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ from condgen.trust import refusal
 
 PUBLIC = ("conditions", "data", "metrics", "models", "nets", "objectives", "processes")
 
+CLASS_PATH = r"\bclass_path(?:'?: |=)(\[.*?\]|\{.*?\}|[^\s'\",})]+)"
+"""One that is no text."""
+
 
 def explain(error: BaseException, options: Iterable[str]) -> str:
     """Say what is wrong with a command line or config.
@@ -36,6 +39,8 @@ def explain(error: BaseException, options: Iterable[str]) -> str:
             r"Expected an instantiatable class, but (?:.|\n)*Given value: (?:Namespace\(class_path=')?([\w.]+)",
             unfinished,
         ),
+        (CLASS_PATH, lambda value: f"{key}: class_path must be the path of a class, got {value}"),
+        (r"Unable to load config ['\"]([^'\"]*)", lambda value: no_options(value, text)),
         (r"Expected a dot import path string: (\S+)", lambda name: wrong_number(text, key) or unknown_class(name, key)),
     ):
         found = re.search(pattern, text)
@@ -55,6 +60,12 @@ def unknown_option(name: str, options: Iterable[str]) -> str:
     return f"no option {name!r}{nearest(name, known)}"
 
 
+def no_options(value: str, text: str) -> str:
+    """Explain a single value where options belong."""
+    keys = re.findall(r'Parser key "([^"]+)"', text)
+    return f"{keys[-1] if keys else 'config'} must hold options by their names, or be a file that does, got {value!r}"
+
+
 def wrong_number(text: str, key: str) -> str:
     """Explain a value where a number belongs, though a class would have done as well."""
     return wrong_value(text, key) if re.search(r"Expected an? <class '(int|float)'>", text) else ""
@@ -72,6 +83,8 @@ def unknown_argument(name: str, text: str, key: str) -> str:
     """Explain an argument that a class does not take."""
     classes = re.findall(r"(?:given class_path |class_path=)'([^']+)'", text)
     path = classes[-1] if classes else ""
+    if path and name in parameters(path):
+        return f"{key} cannot be {path}: its {name!r} is one of the arguments that are passed to it there, in order"
     return f"{path or key} takes no {name!r}{nearest(name, parameters(path))}"
 
 

@@ -46,7 +46,7 @@ from condgen.cli.resume import LAST, add_resume, check_changes, check_parts, che
 from condgen.cli.same_data import SameData
 from condgen.cli.secrets import refuse_secrets
 from condgen.cli.tracking import tags
-from condgen.cli.trainer_flags import check_sync, check_trainer, strategy_for, with_atomic_saves
+from condgen.cli.trainer_flags import check_optimizers, check_sync, check_trainer, strategy_for, with_atomic_saves
 
 LINKED = ("image_shape", "cond_spec")
 
@@ -164,6 +164,8 @@ class CLI(LightningCLI):
         """Make the run's folder and the trainer that writes into it."""
         config = self.config_init[self.subcommand]
         check_trainer(self.model, config.trainer)
+        if self.subcommand == "fit":
+            check_optimizers(self.model)
         suffix = "" if self.subcommand == "fit" else f"-{self.subcommand}"
         self.run_folder = self.resumed or shared_run_folder(config.runs, run_name(self.config[self.subcommand]), suffix)
         given = config.trainer.get("logger")

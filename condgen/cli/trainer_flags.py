@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -82,6 +83,16 @@ def check_trainer(model: L.LightningModule, trainer: Namespace) -> None:
             raise UserError(
                 "trainer.accumulate_grad_batches does not work with two players; use model.accumulate_grad_batches"
             )
+
+
+def check_optimizers(model: L.LightningModule) -> None:
+    """Refuse settings of optimizers that are out of range, before anything begins.
+
+    Raises:
+        ValueError: Naming the option.
+    """
+    with suppress(RuntimeError):  # a model of one's own may ask the trainer, which is not there yet
+        model.configure_optimizers()
 
 
 def check_launched(devices: int, nodes: int) -> None:

@@ -21,7 +21,7 @@ class EMA(nn.Module):
 
     def __init__(self, net: nn.Module, half_life: float) -> None:
         super().__init__()
-        if half_life <= 0:
+        if not half_life > 0:  # a NaN fails it
             raise ValueError(f"ema_half_life must be above 0 images, or null for none, got {half_life}")
         self.half_life = half_life
         self.net = deepcopy(net).requires_grad_(False).eval()
