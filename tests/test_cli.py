@@ -416,6 +416,25 @@ def test_what_fails_in_a_model_is_no_fault_of_an_option(tmp_path: Path, monkeypa
               "faulty", "--trainer.enable_progress_bar", "false"])  # fmt: skip
 
 
+def test_a_killed_reader_of_data_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "killer.py").write_text(
+        "import os, signal\n"
+        "from multiprocessing import active_children\n"
+        "import lightning as L\n\n"
+        "class Killer(L.Callback):\n"
+        "    def on_train_batch_start(self, *args):\n"
+        "        for child in active_children()[:1]:\n"
+        "            os.kill(child.pid, signal.SIGKILL)\n"
+    )
+    args = ["--model", "CGAN", "--data", "ImageFolder", "--data.root", str(folder), "--data.image_size", "8"]
+    args += ["--data.cache_gib", "0", "--data.grey", "true", "--data.batch_size", "8", "--trainer.max_epochs", "20"]
+    args += ["--trainer.callbacks", "killer.Killer", "--trust", "killer", "--evaluation.extractor", "null"]
+    done = command("fit", "-c", "trainer/default.yaml", *args, "--trainer.max_steps", "200", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "condgen: a process that reads data, number" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_finished_run_says_so(finished: SimpleNamespace, fails: Callable[..., str], tmp_path: Path) -> None:
     line = fails("fit", "-c", str(finished.run), "--ckpt_path", str(finished.run))
     assert "is at step 40 of 40; raise --trainer.max_steps" in line

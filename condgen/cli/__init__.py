@@ -67,7 +67,7 @@ def run(verb: str, args: list[str], *, at_last: bool = False) -> int:
         args: What follows it.
         at_last: Whether the process ends with it.
     """
-    from condgen.cli.errors import RankError, RunError, UserError
+    from condgen.cli.errors import RankError, RunError, UserError, lost_reader
     from condgen.cli.trust import split_trusted, trusting
     from condgen.interrupts import Interrupted, interrupts
 
@@ -90,10 +90,12 @@ def run(verb: str, args: list[str], *, at_last: bool = False) -> int:
         return fail(str(error), 2 if isinstance(error, UserError) else 1)
     except KeyboardInterrupt:
         return fail("interrupted", 130)
-    except Exception:  # processes that help this one may be asked to leave before it
-        if interrupts.received is None:
+    except Exception as error:  # processes that help this one may be asked to leave before it, or be ended
+        if interrupts.received is not None:
+            return left(Interrupted(interrupts.received))
+        if not (told := lost_reader(error)):
             raise
-        return left(Interrupted(interrupts.received))
+        return fail(told, 1)
 
 
 def usage() -> str:

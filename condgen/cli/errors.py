@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -28,6 +29,19 @@ class RankError(Exception):
     def __init__(self, code: int, told: str) -> None:
         super().__init__(told)
         self.code = code
+
+
+def lost_reader(error: BaseException) -> str:
+    """Say that a process which read data was killed, if that is why an error arose; else nothing."""
+    lost: BaseException | None = error
+    while lost is not None:
+        if found := re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(lost)):
+            return (
+                f"a process that reads data, number {found[1]}, was ended from outside, as where memory runs out; "
+                "give data.workers a smaller number, or free memory"
+            )
+        lost = lost.__cause__ or lost.__context__
+    return ""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

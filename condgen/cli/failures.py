@@ -10,7 +10,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from condgen.cli.blame import blamed
-from condgen.cli.errors import RunError, UserError
+from condgen.cli.errors import RunError, UserError, lost_reader
 from condgen.cli.files import is_first_process
 from condgen.cli.summary import trust_flags
 from condgen.interrupts import Interrupted
@@ -30,13 +30,15 @@ def failures(cli: CLI) -> Iterator[None]:
         with unless_unused(cli):
             yield
     except (ValueError, OSError, FloatingPointError, MisconfigurationException) as error:
-        raise RunError(f"{error} {HINT}") from error
+        raise RunError(lost_reader(error) or f"{error} {HINT}") from error
     except Interrupted:
         tell_how_to_go_on(cli)
         raise
     except Exception as error:
         if "Error(s) in loading state_dict" in str(error):
             raise UserError(f"the checkpoint does not fit the model: {str(error).splitlines()[1].strip()}") from error
+        if lost := lost_reader(error):
+            raise RunError(lost) from error
         if isinstance(error, OF_DAMAGE) and is_of_the_beginning(cli, error):
             told = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:300]}"
             file = cli.config_init.fit.ckpt_path
