@@ -91,11 +91,10 @@ def run(verb: str, args: list[str], *, at_last: bool = False) -> int:
     except KeyboardInterrupt:
         return fail("interrupted", 130)
     except Exception as error:  # processes that help this one may be asked to leave before it, or be ended
-        if interrupts.received is not None:
-            return left(Interrupted(interrupts.received))
-        if not (told := lost_reader(error)):
+        signum, lost = interrupts.received, lost_reader(error)
+        if signum is None and not lost:
             raise
-        return fail(told, 1)
+        return fail(lost, 1) if signum is None else left(Interrupted(signum))
 
 
 def usage() -> str:
