@@ -416,6 +416,7 @@ def test_what_fails_in_a_model_is_no_fault_of_an_option(tmp_path: Path, monkeypa
               "faulty", "--trainer.enable_progress_bar", "false"])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_killed_reader_of_data_is_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "killer.py").write_text(
         "import os, signal\n"
@@ -454,6 +455,7 @@ def test_the_classifier_is_tested_by_the_same_verbs(
     assert "holds a Classifier, which does not generate images" in fails("sample", "--ckpt", str(run))
 
 
+@pytest.mark.slow
 def test_a_model_in_a_file_of_ones_own_is_a_model_like_any_other(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from condgen.models import AdversarialModel\n"
@@ -513,6 +515,7 @@ def test_a_training_that_diverges_is_one_line(fails: Callable[..., str]) -> None
     assert "training stops" in line
 
 
+@pytest.mark.slow
 def test_two_processes_train_score_and_keep_equal_weights(finished: SimpleNamespace, tmp_path: Path) -> None:
     two = ["--trainer.devices", "2", "--trainer.accelerator", "cpu"]
     done = command("fit", "-c", QUICK, *SHORT, *two, cwd=tmp_path)
@@ -549,6 +552,7 @@ def test_two_processes_train_score_and_keep_equal_weights(finished: SimpleNamesp
     assert scores[1]["scores"]["cas"]["floor"]["mean"] > 0.8
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_the_uninterrupted_one(finished: SimpleNamespace, tmp_path: Path) -> None:
     """Through the command line: 20 batches, then on to 40 in a new folder."""
     import torch
