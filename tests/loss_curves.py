@@ -38,13 +38,17 @@ SHAPES = [
     "--data.n_validation", "16", "--data.n_test", "16", "--data.conditions",
 ]  # fmt: skip
 GAN = ["--model.generator.width", "8", "--model.discriminator.width", "8"]
+GENERATOR = ["--model.generator", "DCGANGenerator"]
 VAE = ["--model.inference.width", "8", "--model.decoder.width", "8"]
 MODELS = {
     "cgan": [*DIGITS, "-c", "model/cgan.yaml"],
     "dcgan": [*DIGITS, "-c", "model/dcgan.yaml", *GAN],
     "resnet_gan": [*DIGITS, "-c", "model/resnet_gan.yaml", *GAN],
+    "acgan": [*DIGITS, "-c", "model/acgan.yaml", *GENERATOR, "--model.discriminator", "DCGANDiscriminator", *GAN],
+    "wgan_gp": [*DIGITS, "-c", "model/wgan_gp.yaml", *GENERATOR, *GAN],
     "pix2pix": [*SHAPES, "[source]", "-c", "model/pix2pix.yaml", *GAN],
     "vae": [*DIGITS, "-c", "model/vae.yaml", *VAE],
+    "mlp_vae": [*DIGITS, "-c", "model/mlp_vae.yaml"],
     "beta_vae": [*DIGITS, "-c", "model/beta_vae.yaml", *VAE],
     "ddpm": [*DIGITS, "-c", "model/ddpm.yaml", "--model.net.width", "8"],
     "classifier": [*DIGITS, "-c", "model/classifier.yaml", "--model.net.widths", "[8,16]"],
