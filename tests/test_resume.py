@@ -469,8 +469,12 @@ def test_a_checkpoint_from_which_training_fails_at_once_is_named(
 ) -> None:
     run = rewritten(finished, tmp_path, place, value)
     line = fails("fit", "--resume", str(run), "--trainer.max_steps", "7", code=1)
-    assert f"last.ckpt may not be as condgen writes it, for training cannot go on: {told}: " in line
+    assert f"last.ckpt may not be as condgen writes it, for fit fails at once: {told}: " in line
     assert "set CONDGEN_TRACEBACK=1" in line
+    if place == "pytorch-lightning_version":
+        for verb in ("validate", "test", "predict"):
+            line = fails(verb, str(run), "--runs", str(tmp_path / "new"), code=1)
+            assert f"last.ckpt may not be as condgen writes it, for {verb} fails at once: {told}: " in line
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.trainer.connectors import checkpoint_connector
 
 from condgen.cli.blame import blamed
 from condgen.cli.errors import RunError, UserError, lost_reader
@@ -41,9 +43,9 @@ def failures(cli: CLI) -> Iterator[None]:
             raise RunError(lost) from error
         if isinstance(error, OF_DAMAGE) and is_of_the_beginning(cli, error):
             told = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:300]}"
-            file = cli.config_init.fit.ckpt_path
+            file = cli.config_init[cli.subcommand].ckpt_path
             raise RunError(
-                f"{file} may not be as condgen writes it, for training cannot go on: {told} {HINT}"
+                f"{file} may not be as condgen writes it, for {cli.subcommand} fails at once: {told} {HINT}"
             ) from error
         if option := blamed(error, cli.config[cli.subcommand]):
             raise UserError(f"{option} cannot be used in this run: {type(error).__name__}: {error}") from error
@@ -51,14 +53,15 @@ def failures(cli: CLI) -> Iterator[None]:
 
 
 def is_of_the_beginning(cli: CLI, error: Exception) -> bool:
-    """Tell whether training fails at once where a checkpoint let it begin, by itself: it is read, or its first batch.
+    """Tell whether work fails where a checkpoint lets it begin: as that is taken up, or in the first batch of training.
 
     Memory may be short anywhere, and of several processes one may fail for another's sake.
     """
-    if cli.beginning is None or isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and cli.trainer.world_size > 1):
         return False
-    if isinstance(error, RuntimeError) and cli.trainer.world_size > 1:
-        return False
+    modules = {frame.f_globals.get("__name__") for frame, _ in walk_tb(error.__traceback__)}
+    if cli.beginning is None:
+        return checkpoint_connector.__name__ in modules
     begun: int = cli.beginning["condgen"]["progress"].get("batches_seen", 0)
     return getattr(cli.model, "batches_seen", 0) <= begun + 1
 
