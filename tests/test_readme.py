@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import REPO
+from packaging.specifiers import SpecifierSet
 from PIL import Image
 
 from condgen.data import Digits
@@ -69,3 +72,20 @@ def test_no_file_names_a_registry_or_this_machine() -> None:
         assert "://" not in path.read_text(), path
     lines = (REPO / "constraints.txt").read_text().split()
     assert all(re.fullmatch(r"[\w.\-]+==[\w.+!\-]+", line) for line in lines)
+
+
+def test_pins_are_for_the_oldest_python_that_is_promised() -> None:
+    """Of any micro version; a machine's own Python is often an early one."""
+    oldest = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    pins = [line.partition("==")[0] for line in (REPO / "constraints.txt").read_text().split()]
+    asked = {name: needed for name in pins if (needed := requires_python(name))}
+    assert len(asked) > 50
+    assert not [name for name, needed in asked.items() if f"{oldest}.0" not in SpecifierSet(needed)]
+
+
+def requires_python(name: str) -> str | None:
+    """Return what an installed package wants; null for one that is not here."""
+    try:
+        return metadata(name)["Requires-Python"]
+    except PackageNotFoundError:
+        return None

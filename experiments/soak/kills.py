@@ -21,7 +21,7 @@ from condgen.checkpoints import read_checkpoint
 from condgen.cli import main
 from experiments.soak.runs import FAMILIES, SMALL, batches_seen, check_same, fit
 
-TRIALS = 400
+TRIALS = 660
 """Of one to six kills each: about 1,000 kills that hit."""
 OWN = 25
 LAST = 24
