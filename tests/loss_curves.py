@@ -38,13 +38,14 @@ SHAPES = [
     "--data.n_validation", "16", "--data.n_test", "16", "--data.conditions",
 ]  # fmt: skip
 GAN = ["--model.generator.width", "8", "--model.discriminator.width", "8"]
-GENERATOR = ["--model.generator", "DCGANGenerator"]
+GENERATOR = ["--model.generator", "condgen.nets.DCGANGenerator"]
+DISCRIMINATOR = ["--model.discriminator", "condgen.nets.DCGANDiscriminator"]
 VAE = ["--model.inference.width", "8", "--model.decoder.width", "8"]
 MODELS = {
     "cgan": [*DIGITS, "-c", "model/cgan.yaml"],
     "dcgan": [*DIGITS, "-c", "model/dcgan.yaml", *GAN],
     "resnet_gan": [*DIGITS, "-c", "model/resnet_gan.yaml", *GAN],
-    "acgan": [*DIGITS, "-c", "model/acgan.yaml", *GENERATOR, "--model.discriminator", "DCGANDiscriminator", *GAN],
+    "acgan": [*DIGITS, "-c", "model/acgan.yaml", *GENERATOR, *DISCRIMINATOR, *GAN],
     "wgan_gp": [*DIGITS, "-c", "model/wgan_gp.yaml", *GENERATOR, *GAN],
     "pix2pix": [*SHAPES, "[source]", "-c", "model/pix2pix.yaml", *GAN],
     "vae": [*DIGITS, "-c", "model/vae.yaml", *VAE],
