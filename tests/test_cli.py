@@ -116,6 +116,23 @@ def test_test_and_validate_score_a_run(
         assert "label_accuracy" in out
 
 
+def test_info_tells_the_data_and_the_scores_of_a_run(
+    finished: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(finished.run, tmp_path / "mine" / "20260101-000000")
+    assert main(["info", str(run)]) == 0
+    assert "data         Digits" in capsys.readouterr().out
+    assert main(["test", str(run), "--evaluation.n_samples", "20", "--runs", str(tmp_path), "--name", "mine"]) == 0
+    capsys.readouterr()
+    (scores,) = run.parent.glob("*-test")
+    for folder in (run, scores):
+        assert main(["info", str(folder)]) == 0
+        out = capsys.readouterr().out
+        assert "scores       label_accuracy 0." in out
+        assert f"scored       20 samples, test split, in {scores / 'metrics.json'}" in out
+        assert f"of           {run / 'checkpoints' / 'last.ckpt'}" in out
+
+
 def test_the_newest_run_of_a_name_is_meant_by_the_name(
     finished: SimpleNamespace, tmp_path: Path, fails: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -112,7 +112,7 @@ class Evaluator:
             real: This process's share of the real images, in the order of the processes.
             fake: Its share of the samples.
             train: Its share of the images that the generator was trained on, other than `real`: for `memorisation`.
-            intervals: Give each score its 95% interval, which costs more than the score: a distance seven times over.
+            intervals: Give each score its 95% interval, which may cost several times what the score does.
 
         Raises:
             ValueError: If features or labels are not what they should be, or too few, or a class is missing.
